@@ -1,0 +1,1 @@
+"""Construir, corregir e informar: la maquinaria del curso «Mecanismos de atención»."""

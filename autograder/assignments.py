@@ -1,0 +1,79 @@
+"""Una entrega del curso tal como la fija quien enseña: sus celdas de pruebas y sus puntos."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nbformat import NotebookNode
+from nbgrader.converters import GenerateAssignment
+from nbgrader.preprocessors import SaveCells
+from nbgrader.utils import is_grade, is_solution
+
+from autograder.course import Course
+from autograder.errors import CourseError
+from autograder.notebooks import grade_id, read
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """El cuaderno de `source/` de una entrega, con sus pruebas ocultas."""
+
+    name: str
+    notebook: NotebookNode
+
+    @classmethod
+    def load(cls, name: str, course: Course) -> Assignment:
+        """La entrega `name` del curso.
+
+        Raises:
+            CourseError: si el curso no la tiene.
+        """
+        notebook = read(course.source_path(name))
+        released = {grade_id(c): c for c in student_version(course, name, notebook).cells}
+        for cell in notebook.cells:
+            if is_solution(cell):  # con ella se sabe si una respuesta se dejó como estaba
+                checksum = released[grade_id(cell)].metadata["nbgrader"]["checksum"]
+                cell.metadata["nbgrader"]["checksum"] = checksum
+        return cls(name, notebook)
+
+    @property
+    def graded_cells(self) -> list[NotebookNode]:
+        """Las celdas con puntos, en orden: las de pruebas y las que corrige una persona."""
+        return [cell for cell in self.notebook.cells if is_grade(cell)]
+
+    @property
+    def grade_ids(self) -> set[str]:
+        """Todos los identificadores de nbgrader de la entrega."""
+        return {identifier for cell in self.notebook.cells if (identifier := grade_id(cell))}
+
+
+def student_version(course: Course, name: str, source: NotebookNode) -> NotebookNode:
+    """La versión de estudiantes, con los preprocesadores de `nbgrader generate_assignment`."""
+    steps = GenerateAssignment(coursedir=course.directory, config=course.config).preprocessors
+    return course.preprocess(source, [s for s in steps if s is not SaveCells], name)
+
+
+def is_manual(cell: NotebookNode) -> bool:
+    """Si los puntos de una celda los da una persona."""
+    return is_grade(cell) and (is_solution(cell) or cell.cell_type != "code")
+
+
+def recognise(submission: NotebookNode, course: Course) -> Assignment:
+    """La entrega del curso a la que corresponde un cuaderno.
+
+    Lo dice el propio cuaderno: el nombre que la construcción guarda en sus metadatos o, si se
+    perdió, los identificadores de sus ejercicios.
+
+    Raises:
+        CourseError: si no es de este curso, o es de una entrega que el curso no tiene.
+    """
+    name = submission.metadata.get("autograder", {}).get("assignment")
+    if isinstance(name, str):
+        return Assignment.load(name, course)
+    found = {identifier for cell in submission.cells if (identifier := grade_id(cell))}
+    for candidate in (Assignment.load(name, course) for name in course.assignments()):
+        if found & candidate.grade_ids:
+            return candidate
+    raise CourseError(
+        "El cuaderno no es de ninguna entrega de este curso: no tiene su nombre ni sus ejercicios."
+    )

@@ -1,0 +1,516 @@
+"""Comprobaciones del cuaderno 06: `MultiHeadSelfAttention` (1a) y ver la atención (1b).
+
+Los oráculos son `nn.MultiheadAttention` con los mismos parámetros (1a) y el modelo de la lección
+con los mismos parámetros (1b). Las tolerancias son de 1e-5: con vectores de 16 números como
+mucho, el redondeo en precisión simple queda por debajo de 2e-6.
+"""
+
+import matplotlib.pyplot as plt
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from autograder.checks import check, expect, expect_close, expect_error, expect_finite
+from autograder.notebooks import load
+
+ORDER_HINT = (
+    "el orden de qkv_proj es consultas, claves, valores, y dentro de cada bloque van las cabezas."
+)
+
+
+# --- Oráculo del ejercicio 1a ---------------------------------------------------------------------
+
+
+def parameter_shapes(embed_dim: int) -> dict[str, tuple[int, ...]]:
+    """Los parámetros que el enunciado pide, y sus formas."""
+    E = embed_dim
+    return {
+        "qkv_proj.weight": (3 * E, E),
+        "qkv_proj.bias": (3 * E,),
+        "out_proj.weight": (E, E),
+        "out_proj.bias": (E,),
+        "norm.weight": (E,),
+        "norm.bias": (E,),
+    }
+
+
+def randomize(module, embed_dim: int) -> dict[str, torch.Tensor]:
+    """Da a la capa parámetros al azar y los devuelve; falla si no son los del enunciado."""
+    shapes = parameter_shapes(embed_dim)
+    state = module.state_dict()
+    missing = [name for name in shapes if name not in state]
+    expect(not missing, f"Faltan parámetros: {', '.join(missing)}.", "mira la tabla del enunciado.")
+    for name, shape in shapes.items():
+        found = tuple(state[name].shape)
+        expect(found == shape, f"{name} debería ser {list(shape)} y es {list(found)}.")
+    state = {name: torch.randn(value.shape) * 0.4 for name, value in state.items()}
+    module.load_state_dict(state)
+    return state
+
+
+def oracle(state, num_heads: int, x: torch.Tensor, mask=None, causal=False):
+    """`out` y `weights` de la fórmula del enunciado, con `nn.MultiheadAttention`."""
+    E = x.size(-1)
+    attention = nn.MultiheadAttention(E, num_heads, batch_first=True).eval()
+    attention.load_state_dict(
+        {
+            "in_proj_weight": state["qkv_proj.weight"],
+            "in_proj_bias": state["qkv_proj.bias"],
+            "out_proj.weight": state["out_proj.weight"],
+            "out_proj.bias": state["out_proj.bias"],
+        }
+    )
+    future = torch.ones(x.size(1), x.size(1), dtype=torch.bool).triu(1) if causal else None
+    padding = None if mask is None else ~mask
+    with torch.no_grad():
+        attended, weights = attention(
+            x, x, x, key_padding_mask=padding, attn_mask=future, average_attn_weights=False
+        )
+        out = F.layer_norm(x + attended, (E,), state["norm.weight"], state["norm.bias"])
+    return out, weights
+
+
+def eval_layer(MultiHeadSelfAttention, embed_dim: int, num_heads: int):
+    """Una capa sin dropout, en modo evaluación y con parámetros al azar, y esos parámetros."""
+    attention = MultiHeadSelfAttention(embed_dim, num_heads, dropout=0.0)
+    state = randomize(attention, embed_dim)
+    attention.eval()
+    return attention, state
+
+
+# --- 1a: estructura -------------------------------------------------------------------------------
+
+
+@check("ej1a_estructura", "Formas de la salida y de los pesos", points=0.5)
+def output_shapes(MultiHeadSelfAttention):
+    for B, S, E, h in [(1, 1, 4, 1), (2, 5, 12, 3), (3, 2, 8, 8)]:
+        out, weights = MultiHeadSelfAttention(E, h)(torch.randn(B, S, E))
+        case = f"Con B={B}, S={S}, E={E} y {h} cabezas,"
+        found = tuple(out.shape)
+        expect(found == (B, S, E), f"{case} out es {list(found)} y debería ser {[B, S, E]}.")
+        found = tuple(weights.shape)
+        expect(found == (B, h, S, S), f"{case} weights es {list(found)}, no {[B, h, S, S]}.")
+
+
+@check("ej1a_estructura", "Una sola proyección QKV, sean cuantas sean las cabezas", points=1.0)
+def fused_projection(MultiHeadSelfAttention):
+    for num_heads in (1, 4):
+        attention = MultiHeadSelfAttention(8, num_heads)
+        randomize(attention, 8)
+        extra = sorted(
+            {name for name, _ in attention.named_parameters()} - set(parameter_shapes(8))
+        )
+        expect(
+            not extra,
+            f"Con {num_heads} cabezas sobran parámetros: {', '.join(extra)}.",
+            "qkv_proj, out_proj y norm bastan para cualquier número de cabezas.",
+        )
+
+
+@check("ej1a_estructura", "ValueError si las cabezas no caben", points=0.5)
+def invalid_heads(MultiHeadSelfAttention):
+    expect_error(
+        ValueError, lambda: MultiHeadSelfAttention(10, 3), "Con embed_dim=10 y num_heads=3"
+    )
+
+
+# --- 1a: atención ---------------------------------------------------------------------------------
+
+
+@check("ej1a_atencion", "Los pesos son los de nn.MultiheadAttention", points=1.5)
+def weights_match_torch(MultiHeadSelfAttention):
+    for num_heads in (1, 2, 4):
+        attention, state = eval_layer(MultiHeadSelfAttention, 16, num_heads)
+        x = torch.randn(2, 5, 16)
+        expect_close(
+            attention(x)[1],
+            oracle(state, num_heads, x)[1],
+            f"los pesos con {num_heads} cabeza(s)",
+            "¿divides entre √d, con d = E / h? ¿separas las cabezas con view y luego transpose? "
+            + ORDER_HINT.capitalize(),
+        )
+
+
+@check("ej1a_atencion", "La salida es LN(x + atención)", points=1.5)
+def output_matches_torch(MultiHeadSelfAttention):
+    for num_heads in (1, 2, 4):
+        attention, state = eval_layer(MultiHeadSelfAttention, 16, num_heads)
+        x = torch.randn(2, 5, 16)
+        expect_close(
+            attention(x)[0],
+            oracle(state, num_heads, x)[0],
+            f"los valores de out con {num_heads} cabeza(s)",
+            "si los pesos coinciden, mira cómo juntas las cabezas, el residuo y dónde normalizas.",
+        )
+
+
+@check("ej1a_atencion", "Normaliza después de sumar el residuo", points=0.5)
+def normalizes_last(MultiHeadSelfAttention):
+    attention = MultiHeadSelfAttention(16, 2, dropout=0.0)
+    out, _ = attention(torch.randn(3, 6, 16) * 3 + 1)
+    mean = out.mean(-1).abs().max().item()
+    spread = out.std(-1, correction=0)
+    expect(
+        mean < 1e-3 and spread.min() > 0.98 and spread.max() < 1.02,
+        "Recién creada la capa, cada vector de out debería tener media 0 y desviación típica 1; "
+        f"la media llega a {mean:.2f} y la desviación va de {spread.min():.2f} a "
+        f"{spread.max():.2f}.",
+        "LayerNorm es lo último que se aplica.",
+    )
+
+
+# --- 1a: relleno ----------------------------------------------------------------------------------
+
+
+@check("ej1a_relleno", "Lo que hay en el relleno no influye", points=1.0)
+def padding_does_not_leak(MultiHeadSelfAttention):
+    attention, _ = eval_layer(MultiHeadSelfAttention, 8, 2)
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0]]).bool()
+    x = torch.randn(3, 5, 8)
+    # Vectores nuevos al azar: sumar una constante no serviría, porque LayerNorm la borra.
+    disturbed = torch.where(mask[..., None], x, torch.randn(3, 5, 8) * 10)
+    before, after = attention(x, mask=mask)[0], attention(disturbed, mask=mask)[0]
+    expect_close(
+        after[mask],
+        before[mask].detach(),
+        "las salidas válidas al cambiar el relleno",
+        "la máscara va en el eje de las claves y se aplica antes de la softmax.",
+    )
+
+
+@check("ej1a_relleno", "Una secuencia da lo mismo sola que en el lote", points=0.5)
+def same_alone_as_batched(MultiHeadSelfAttention):
+    attention, _ = eval_layer(MultiHeadSelfAttention, 8, 2)
+    x = torch.randn(2, 6, 8)
+    mask = torch.arange(6) < torch.tensor([6, 4])[:, None]
+    together = attention(x, mask=mask)[0]
+    alone = attention(x[1:, :4])[0]
+    expect_close(
+        together[1:, :4],
+        alone.detach(),
+        "las salidas de una secuencia de 4 palabras con 2 de relleno",
+        "con máscara debería salir lo mismo que sin relleno.",
+    )
+
+
+@check("ej1a_relleno", "Una fila sin claves: pesos cero y gradientes finitos", points=0.5)
+def empty_sequence(MultiHeadSelfAttention):
+    attention, _ = eval_layer(MultiHeadSelfAttention, 8, 2)
+    x = torch.randn(2, 4, 8, requires_grad=True)
+    mask = torch.tensor([[True] * 4, [False] * 4])
+    out, weights = attention(x, mask=mask)
+    expect_finite(out, "out, con una secuencia que es toda relleno")
+    largest = weights[1].abs().max().item()
+    expect(
+        largest == 0,
+        f"En una secuencia que es toda relleno, los pesos deberían ser 0 y llegan a {largest:.2g}.",
+        "anula los pesos prohibidos también después de la softmax.",
+    )
+    out[0].sum().backward()
+    expect_finite(x.grad, "el gradiente de x, aunque la pérdida no use la secuencia vacía")
+    for name, parameter in attention.named_parameters():
+        if parameter.grad is not None:
+            expect_finite(parameter.grad, f"el gradiente de {name}")
+
+
+# --- 1a: causal -----------------------------------------------------------------------------------
+
+
+@check("ej1a_causal", "La máscara causal es la de nn.MultiheadAttention", points=1.0)
+def causal_matches_torch(MultiHeadSelfAttention):
+    attention, state = eval_layer(MultiHeadSelfAttention, 8, 2)
+    x = torch.randn(2, 5, 8)
+    padding = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]).bool()
+    for mask, case in ((None, "sin relleno"), (padding, "con relleno")):
+        out, weights = attention(x, mask=mask, causal=True)
+        expected_out, expected_weights = oracle(state, 2, x, mask, causal=True)
+        expect_close(
+            weights,
+            expected_weights,
+            f"los pesos causales {case}",
+            "cada posición se ve a sí misma y a las anteriores; la máscara va antes de la softmax.",
+        )
+        expect_close(out, expected_out, f"los valores de out causales {case}")
+
+
+@check("ej1a_causal", "Relleno a la izquierda y causal a la vez", points=0.5)
+def left_padding_and_causal(MultiHeadSelfAttention):
+    attention, _ = eval_layer(MultiHeadSelfAttention, 8, 2)
+    x = torch.randn(1, 5, 8, requires_grad=True)
+    mask = torch.tensor([[False, False, True, True, True]])
+    out, weights = attention(x, mask=mask, causal=True)
+    expect_finite(out, "out, con relleno a la izquierda y máscara causal")
+    largest = weights[0, :, :2].abs().max().item()
+    expect(
+        largest == 0,
+        f"Las dos primeras posiciones no pueden mirar a nadie y tienen pesos de {largest:.2g}.",
+    )
+    alone = attention(x[:, 2:], causal=True)[0]
+    expect_close(out[:, 2:], alone.detach(), "las salidas válidas con relleno a la izquierda")
+    out[:, 2:].sum().backward()
+    expect_finite(x.grad, "el gradiente de x, con relleno a la izquierda y máscara causal")
+
+
+# --- 1a: dropout ----------------------------------------------------------------------------------
+
+
+@check("ej1a_dropout", "Los pesos devueltos suman 1 también al entrenar", points=0.5)
+def weights_are_returned_before_dropout(MultiHeadSelfAttention):
+    attention = MultiHeadSelfAttention(8, 2, dropout=0.5)
+    attention.train()
+    sums = attention(torch.randn(4, 6, 8))[1].sum(-1)
+    expect(
+        bool((sums - 1).abs().max() < 1e-5),
+        f"En modo entrenamiento las filas suman entre {sums.min():.2f} y {sums.max():.2f}.",
+        "devuelve los pesos de antes del dropout.",
+    )
+
+
+@check("ej1a_dropout", "El dropout actúa al entrenar y solo entonces", points=0.5)
+def dropout_only_while_training(MultiHeadSelfAttention):
+    attention = MultiHeadSelfAttention(8, 2, dropout=0.5)
+    x = torch.randn(4, 6, 8)
+    attention.train()
+    first, second = attention(x)[0].detach(), attention(x)[0].detach()
+    expect(
+        not torch.equal(first, second),
+        "En modo entrenamiento y con dropout=0.5, dos pasadas dan lo mismo.",
+        "¿llegas a aplicar el dropout?",
+    )
+    attention.eval()
+    first, second = attention(x)[0].detach(), attention(x)[0].detach()
+    expect_close(second, first, "las salidas de dos pasadas en modo evaluación")
+
+
+@check("ej1a_dropout", "El residuo no pasa por el dropout", points=0.5)
+def residual_survives_dropout(MultiHeadSelfAttention):
+    attention = MultiHeadSelfAttention(8, 2, dropout=1.0)
+    state = randomize(attention, 8)
+    state["out_proj.bias"] = torch.zeros(8)  # así da igual en qué lado de la proyección actúe
+    attention.load_state_dict(state)
+    attention.train()
+    x = torch.randn(2, 5, 8)
+    expect_close(
+        attention(x)[0],
+        F.layer_norm(x, (8,), state["norm.weight"], state["norm.bias"]),
+        "los valores de out con dropout=1 (que debería ser LN(x))",
+        "el dropout se aplica a la atención proyectada, antes de sumarle x.",
+    )
+
+
+# --- 1a: comparación con SelfAttention ------------------------------------------------------------
+
+
+def random_reference(SelfAttention, embed_dim: int, num_heads: int):
+    """Una `SelfAttention` con parámetros al azar, y esos parámetros."""
+    reference = SelfAttention(embed_dim, embed_dim, num_heads=num_heads)
+    shapes = {name: value.shape for name, value in reference.state_dict().items()}
+    state = {name: torch.randn(shape) * 0.4 for name, shape in shapes.items()}
+    reference.load_state_dict(state)
+    return reference, state
+
+
+@check("ej1a_comparacion", "Atiende igual que SelfAttention", points=1.0)
+def attends_like_the_reference(from_self_attention, SelfAttention):
+    for num_heads in (1, 4):
+        reference, state = random_reference(SelfAttention, 8, num_heads)
+        attention = from_self_attention(reference)
+        fused = {
+            f"qkv_proj.{kind}": torch.cat([state[f"{p}.{kind}"] for p in ("query", "key", "value")])
+            for kind in ("weight", "bias")
+        }
+        copied = attention.state_dict()
+        for name, expected in fused.items():
+            expect_close(copied[name], expected, f"los valores de {name}", ORDER_HINT)
+        for kind in ("weight", "bias"):
+            name = f"out_proj.{kind}"
+            expect_close(copied[name], state[f"fc_out.{kind}"], f"los valores de {name}")
+        x = torch.randn(2, 5, 8)
+        attention.eval()
+        expect_close(
+            attention(x)[1],
+            oracle(copied, num_heads, x)[1],
+            f"los pesos con {num_heads} cabeza(s)",
+            "¿la capa nueva tiene las mismas cabezas que la original?",
+        )
+
+
+@check("ej1a_comparacion", "No comparte memoria con la original", points=0.5)
+def does_not_share_memory(from_self_attention, SelfAttention):
+    reference, state = random_reference(SelfAttention, 8, 2)
+    randomize(from_self_attention(reference), 8)
+    for name, value in reference.state_dict().items():
+        expect_close(value, state[name], f"los valores de {name} tras cambiar la capa nueva")
+
+
+# --- 1b: extraer los pesos ------------------------------------------------------------------------
+
+
+def twin_models(TelegramReader, dropout: float = 0.0):
+    """El modelo de quien estudia y el de la lección, con los mismos parámetros."""
+    trusted = load("06_autoatencion").TelegramReader(embed_dim=16, num_heads=2).eval()
+    model = TelegramReader(embed_dim=16, num_heads=2, dropout=dropout)
+    model.load_state_dict(trusted.state_dict())
+    return model, trusted
+
+
+def telegram_ids(length: int) -> torch.Tensor:
+    """Un telegrama de `length` palabras al azar, con relleno (0) hasta 8."""
+    ids = torch.zeros(8, dtype=torch.long)
+    ids[:length] = torch.randperm(60)[:length] + 1
+    return ids
+
+
+def expected_map(trusted, ids: torch.Tensor) -> torch.Tensor:
+    n = int((ids != 0).sum())
+    with torch.no_grad():
+        return trusted(ids[None])[-1][0, :, :n, :n]
+
+
+@check("ej1b_extraer", "Son los pesos del modelo", points=1.0)
+def map_matches_model(attention_map, TelegramReader):
+    model, trusted = twin_models(TelegramReader)
+    model.eval()
+    ids = telegram_ids(8)
+    expect_close(attention_map(model, ids), expected_map(trusted, ids), "los pesos")
+
+
+@check("ej1b_extraer", "En modo evaluación, y dejando el modelo como estaba", points=0.5)
+def map_in_eval_mode(attention_map, TelegramReader):
+    model, trusted = twin_models(TelegramReader, dropout=0.5)
+    ids = telegram_ids(8)
+    for training in (True, False):
+        model.train(training)
+        weights = attention_map(model, ids)
+        mode = "entrenamiento" if training else "evaluación"
+        expect_close(
+            weights,
+            expected_map(trusted, ids),
+            f"los pesos, con el modelo en modo {mode}",
+            "el dropout altera el mapa: pasa a modo evaluación antes de leerlo.",
+        )
+        expect(
+            bool(model.training) == training,
+            f"El modelo estaba en modo {mode} y lo has dejado en el otro.",
+            "guarda model.training antes de cambiarlo.",
+        )
+        expect(not weights.requires_grad, "El mapa arrastra gradientes.", "usa torch.no_grad().")
+
+
+@check("ej1b_extraer", "Sin las posiciones de relleno", points=0.5)
+def map_without_padding(attention_map, TelegramReader):
+    model, trusted = twin_models(TelegramReader)
+    model.eval()
+    for length in (2, 5):
+        ids = telegram_ids(length)
+        expect_close(
+            attention_map(model, ids),
+            expected_map(trusted, ids),
+            f"los pesos de un telegrama de {length} palabras",
+        )
+
+
+# --- 1b: dibujar ----------------------------------------------------------------------------------
+
+TOKENS = ["rota", "mano", "perros", "nuevo", "mojados"]
+
+
+def random_map(n: int) -> torch.Tensor:
+    return torch.randn(n, n).softmax(-1)
+
+
+def image_of(ax, index: int = -1) -> torch.Tensor:
+    expect(ax is not None, "La función no devuelve los ejes.")
+    images = list(ax.images)
+    expect(len(images) > 0, "En los ejes no hay ninguna imagen.", "dibuja el mapa con imshow.")
+    return torch.as_tensor(images[index].get_array()).float()
+
+
+@check("ej1b_dibujar", "La imagen son los pesos, sin trasponer ni reescalar", points=1.0)
+def image_is_the_weights(plot_attention):
+    weights = random_map(5)
+    expect_close(
+        image_of(plot_attention(weights, TOKENS)),
+        weights,
+        "los valores de la imagen",
+        "filas: consultas; columnas: claves; los pesos se dibujan tal cual.",
+    )
+    plt.close("all")
+
+
+@check("ej1b_dibujar", "Una etiqueta por palabra, en su sitio, en los dos ejes", points=1.0)
+def every_token_is_labelled(plot_attention):
+    ax = plot_attention(random_map(5), TOKENS)
+    expect(ax is not None, "La función no devuelve los ejes.")
+    for name, axis in (("horizontal", ax.xaxis), ("vertical", ax.yaxis)):
+        labels = [text.get_text() for text in axis.get_ticklabels()]
+        places = [float(place) for place in axis.get_ticklocs()]
+        expect(labels == TOKENS, f"En el eje {name} las etiquetas son {labels}, no {TOKENS}.")
+        expect(
+            places == [float(i) for i in range(5)],
+            f"En el eje {name} las etiquetas están en {places}, no en 0, 1, 2, 3 y 4.",
+            "fija posiciones y etiquetas a la vez.",
+        )
+    plt.close("all")
+
+
+@check("ej1b_dibujar", "Escala de color de 0 a 1, en los ejes que se le dan", points=0.5)
+def fixed_scale_and_given_axes(plot_attention):
+    first, second = random_map(5) * 0.5, random_map(5)
+    ax = plot_attention(first, TOKENS)
+    image_of(ax)
+    limits = tuple(float(limit) for limit in ax.images[-1].get_clim())
+    expect(
+        limits == (0.0, 1.0),
+        f"La escala de color va de {limits[0]:.2f} a {limits[1]:.2f}.",
+        "con una escala distinta en cada mapa, los colores no se pueden comparar.",
+    )
+    again = plot_attention(second, TOKENS, ax)
+    expect_close(image_of(ax), second, "los valores de la segunda imagen de los mismos ejes")
+    expect_close(image_of(again), second, "los valores de la imagen de los ejes devueltos")
+    plt.close("all")
+
+
+# --- 1b: las k más miradas ------------------------------------------------------------------------
+
+
+def expect_ranking(actual, expected: list[list[tuple[str, float]]], hint: str) -> None:
+    names = [[name for name, _ in row] for row in actual]
+    wanted = [[name for name, _ in row] for row in expected]
+    expect(names == wanted, f"Las palabras más miradas son {names} y deberían ser {wanted}.", hint)
+    for row, wanted_row in zip(actual, expected, strict=True):
+        for (name, weight), (_, wanted_weight) in zip(row, wanted_row, strict=True):
+            expect(
+                isinstance(weight, float) and abs(weight - wanted_weight) < 1e-5,
+                f"El peso de «{name}» es {weight!r} y debería ser {wanted_weight:.4g} (float).",
+            )
+
+
+@check("ej1b_topk", "Las k mayores de cada fila, de mayor a menor", points=1.0)
+def ranks_each_row(top_k_attention):
+    weights = torch.tensor([[0.1, 0.6, 0.3], [0.5, 0.2, 0.3], [0.05, 0.25, 0.7]])
+    expected = [
+        [("b", 0.6), ("c", 0.3)],
+        [("a", 0.5), ("c", 0.3)],
+        [("c", 0.7), ("b", 0.25)],
+    ]
+    expect_ranking(
+        top_k_attention(weights, ["a", "b", "c"], k=2),
+        expected,
+        "el máximo se busca en cada fila (la consulta), sobre las claves.",
+    )
+
+
+@check("ej1b_topk", "Palabras repetidas, y k mayor que n", points=0.5)
+def repeated_words_and_large_k(top_k_attention):
+    weights = torch.tensor([[0.2, 0.7, 0.1], [0.3, 0.1, 0.6], [0.5, 0.3, 0.2]])
+    expected = [
+        [("flor", 0.7), ("rota", 0.2), ("rota", 0.1)],
+        [("rota", 0.6), ("rota", 0.3), ("flor", 0.1)],
+        [("rota", 0.5), ("flor", 0.3), ("rota", 0.2)],
+    ]
+    expect_ranking(
+        top_k_attention(weights, ["rota", "flor", "rota"], k=9),
+        expected,
+        "si k es mayor que el número de palabras, devuelve todas; puede haber palabras repetidas.",
+    )

@@ -1,0 +1,179 @@
+"""La línea de órdenes: `python -m autograder …`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from autograder.assignments import Assignment, recognise
+from autograder.cohort import Outcome, grade_submissions
+from autograder.course import Course
+from autograder.errors import CourseError
+from autograder.execution import Limits
+from autograder.grading import ExerciseResult, GradedNotebook, grade_notebook
+from autograder.masters import master_names
+from autograder.notebooks import ROOT, read
+
+app = typer.Typer(
+    help="Construye el curso y corrige sus ejercicios.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+
+CourseDir = Annotated[
+    Path,
+    typer.Option("--course-dir", help="Carpeta del curso, como en nbgrader.", show_default=False),
+]
+
+
+def _one_line_errors(command: Callable) -> Callable:
+    """Un `CourseError` se muestra en una línea y termina con código 2."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except CourseError as error:
+            print(error, file=sys.stderr)
+            raise typer.Exit(2) from None
+
+    return wrapped
+
+
+@app.command("build")
+@_one_line_errors
+def build_command(
+    names: Annotated[list[str] | None, typer.Argument(help="Cuadernos; si faltan, todos.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Solo comprueba que todo esté al día.")
+    ] = False,
+) -> None:
+    """De cada maestro: su pareja ejecutada, source, release y solutions."""
+    from autograder.build import build, stale
+
+    chosen = names or master_names()
+    unknown = sorted(set(chosen) - set(master_names()))
+    if unknown:
+        raise CourseError(f"No hay maestro de {', '.join(unknown)} en notebooks/.")
+    if check:
+        problems = stale(chosen)
+        if problems:
+            problems.append("Ejecuta «python -m autograder build» y confirma los cambios.")
+            raise CourseError("\n".join(problems))
+        console.print(f"Al día: {', '.join(chosen)}.")
+        return
+    for path, changed in build(chosen):
+        console.print(f"{'escrito ' if changed else 'sin cambios'} {path.relative_to(ROOT)}")
+
+
+@app.command("check")
+@_one_line_errors
+def check_command(
+    notebook: Annotated[Path, typer.Argument(help="El cuaderno resuelto (.ipynb).")],
+    as_json: Annotated[bool, typer.Option("--json", help="Escribe el resultado en JSON.")] = False,
+    course_dir: CourseDir = ROOT,
+) -> None:
+    """Corrige un cuaderno sin anotar nada."""
+    submission = read(notebook)
+    graded = grade_notebook(submission, recognise(submission, Course(course_dir)))
+    if as_json:
+        print(
+            json.dumps(
+                {"notebook": str(notebook), **graded.to_json()}, ensure_ascii=False, indent=1
+            )
+        )
+        return
+    _print_graded(graded)
+
+
+@app.command("grade")
+@_one_line_errors
+def grade_command(
+    assignment: Annotated[str, typer.Argument(help="La entrega, por ejemplo 06_autoatencion.")],
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Escribe también los resultados en este archivo.")
+    ] = None,
+    course_dir: CourseDir = ROOT,
+) -> None:
+    """Corrige todas las entregas de submitted/ y las anota en el libro de nbgrader."""
+    course = Course(course_dir)
+    outcomes = []
+    for outcome in grade_submissions(course, assignment, Limits()):
+        outcomes.append(outcome)
+        state = outcome.problem or "corregida"
+        console.print(f"{outcome.student}: {state} ({outcome.seconds:.1f} s)", highlight=False)
+    console.print(_cohort_table(Assignment.load(assignment, course), outcomes))
+    if json_file:
+        results = {"assignment": assignment, "submissions": [o.to_json() for o in outcomes]}
+        json_file.write_text(json.dumps(results, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+# --- Tablas ---------------------------------------------------------------------------------------
+
+
+def _print_graded(graded: GradedNotebook) -> None:
+    for exercise in graded.exercises:
+        console.print(f"[bold]{exercise.grade_id}[/]  {_score(exercise)}", highlight=False)
+        if exercise.message:
+            console.print(f"  {exercise.message}", markup=False, highlight=False)
+        for result in exercise.checks:
+            mark = "[green]✓[/]" if result.passed else "[red]✗[/]"
+            console.print(f"  {mark} {result.name} ({result.points:g}/{result.max_points:g})")
+            if result.message and not exercise.message:
+                console.print(f"      {result.message}", markup=False, highlight=False)
+    console.print(
+        f"[bold]Total: {graded.points:g} de {graded.max_points:g} puntos[/]", highlight=False
+    )
+
+
+def _score(exercise: ExerciseResult) -> str:
+    if exercise.points is None:
+        return f"a mano, de {exercise.max_points:g}"
+    return f"{exercise.points:g} de {exercise.max_points:g}"
+
+
+def _cohort_table(assignment: Assignment, outcomes: list[Outcome]) -> Table:
+    """Una fila por estudiante y una columna por ejercicio (la primera parte del `grade_id`)."""
+    table = Table(title=f"Entrega {assignment.name}")
+    table.add_column("Estudiante", no_wrap=True)
+    groups: dict[str, float] = {}
+    for cell in assignment.graded_cells:
+        name = _group(cell.metadata["nbgrader"]["grade_id"])
+        groups[name] = groups.get(name, 0)
+    for name in groups:
+        table.add_column(name, justify="right")
+    for title in ("Puntos", "%"):
+        table.add_column(title, justify="right")
+    table.add_column("Observaciones")
+    for outcome in outcomes:
+        table.add_row(outcome.student, *_cells(outcome, list(groups)))
+    return table
+
+
+def _group(grade_id: str) -> str:
+    return grade_id.split("_")[0].removeprefix("ej")
+
+
+def _cells(outcome: Outcome, groups: list[str]) -> list[str]:
+    graded = outcome.graded
+    if graded is None:
+        return [*["—"] * len(groups), "—", "—", outcome.problem]
+    automatic = [e for e in graded.exercises if not e.manual]
+    by_group = [
+        sum(e.points or 0.0 for e in automatic if _group(e.grade_id) == name) for name in groups
+    ]
+    notes = [f"a mano: {', '.join(graded.pending)}"] if graded.pending else []
+    notes += sorted({e.message for e in automatic if "se interrumpió" in e.message})
+    percent = f"{100 * graded.points / graded.max_points:.0f}"
+    total = f"{graded.points:g}/{graded.max_points:g}"
+    return [*(f"{points:g}" for points in by_group), total, percent, "; ".join(notes)]

@@ -1,0 +1,88 @@
+"""El curso en disco: sus carpetas, su configuración y los preprocesadores de nbgrader."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nbformat
+from nbconvert.exporters import NotebookExporter
+from nbformat import NotebookNode
+from nbgrader.coursedir import CourseDirectory
+from traitlets.config import Config, PyFileConfigLoader
+
+from autograder.errors import CourseError
+from autograder.notebooks import ROOT
+
+CONFIG_FILE = "nbgrader_config.py"
+
+
+def load_config(root: Path) -> Config:
+    """La configuración de nbgrader de un curso, con su raíz en `root`.
+
+    Si la carpeta no tiene `nbgrader_config.py`, vale la del repositorio.
+    """
+    folder = root if (root / CONFIG_FILE).exists() else ROOT
+    config = PyFileConfigLoader(CONFIG_FILE, path=str(folder)).load_config()
+    config.CourseDirectory.root = str(root)
+    return config
+
+
+@dataclass(frozen=True)
+class Course:
+    """La carpeta de un curso: `source/`, `submitted/`, `autograded/`, `gradebook.db`…"""
+
+    root: Path = ROOT
+    config: Config = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", self.root.resolve())
+        object.__setattr__(self, "config", load_config(self.root))
+
+    @property
+    def directory(self) -> CourseDirectory:
+        """Las carpetas y la base de datos, como las entiende nbgrader."""
+        return CourseDirectory(config=self.config)
+
+    def assignments(self) -> list[str]:
+        """Los nombres de las entregas del curso, en orden."""
+        return sorted(p.parent.name for p in (self.root / "source").glob("*/*.ipynb"))
+
+    def source_path(self, assignment: str) -> Path:
+        """El cuaderno de `source/` de una entrega.
+
+        Raises:
+            CourseError: si el curso no la tiene.
+        """
+        names = self.assignments()
+        if assignment in names:
+            return self.root / "source" / assignment / f"{assignment}.ipynb"
+        close = difflib.get_close_matches(assignment, names, n=1)
+        hint = (
+            f" ¿Querías decir {close[0]}?" if close else f" Tiene: {', '.join(names) or 'ninguna'}."
+        )
+        raise CourseError(f"El curso no tiene la entrega «{assignment}».{hint}")
+
+    def preprocess(
+        self, notebook: NotebookNode, steps: Iterable[type], assignment: str, student: str = "."
+    ) -> NotebookNode:
+        """El cuaderno tras pasar por unos preprocesadores, con la configuración del curso."""
+        quiet = Config()
+        quiet.Exporter.default_preprocessors = []
+        exporter = NotebookExporter(config=self.config.copy())
+        exporter.update_config(quiet)
+        exporter._preprocessors = []
+        for step in steps:
+            exporter.register_preprocessor(step)
+        resources = {
+            "nbgrader": {
+                "assignment": assignment,
+                "notebook": assignment,
+                "student": student,
+                "db_url": self.directory.db_url,
+            }
+        }
+        text, _ = exporter.from_notebook_node(notebook, resources=resources)
+        return nbformat.reads(text, as_version=4)

@@ -1,0 +1,112 @@
+"""Cuadernos: leerlos, escribirlos y sacar de ellos definiciones sin ejecutar sus experimentos."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import jupytext
+import nbformat
+from nbformat import NotebookNode
+
+from autograder.errors import CourseError
+
+ROOT = Path(__file__).resolve().parents[1]
+MASTERS = ROOT / "notebooks"
+HELPERS = "apoyo"
+
+EXPORT_TAG = "export"
+SKIP_TAG = "skip-execution"
+
+
+def read(path: Path) -> NotebookNode:
+    """Lee un cuaderno `.ipynb`, o uno `.py` en formato percent.
+
+    Raises:
+        CourseError: si el archivo no está, no se puede leer o no es un cuaderno.
+    """
+    if path.is_dir():
+        raise CourseError(f"{path} es una carpeta: indica el archivo .ipynb que hay dentro.")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise CourseError(f"No existe el archivo {path}: revisa la ruta.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CourseError(f"No se puede leer {path}: {error}.") from None
+    if path.suffix == ".py":
+        return jupytext.reads(text, fmt="py:percent")
+    return _parse(text, path)
+
+
+def _parse(text: str, path: Path) -> NotebookNode:
+    try:
+        notebook = nbformat.reads(text, as_version=4)
+        nbformat.validator.normalize(notebook, strip_invalid_metadata=True)
+        nbformat.validate(notebook)
+    except nbformat.reader.NotJSONError:
+        raise CourseError(
+            f"{path} no es JSON: parece incompleto o dañado; vuelve a descargarlo o exportarlo."
+        ) from None
+    except Exception:  # nbformat lanza errores muy variados ante un JSON cualquiera
+        raise CourseError(
+            f"{path} es JSON, pero no un cuaderno de Jupyter: le faltan las celdas o son inválidas."
+        ) from None
+    return notebook
+
+
+def dumps(notebook: NotebookNode) -> str:
+    """El texto de un `.ipynb`, siempre igual para el mismo cuaderno."""
+    return nbformat.writes(notebook).rstrip("\n") + "\n"
+
+
+def tags(cell: NotebookNode) -> list[str]:
+    """Las etiquetas de una celda."""
+    return cell.metadata.get("tags", [])
+
+
+def grade_id(cell: NotebookNode) -> str | None:
+    """El identificador de nbgrader de una celda, si lo tiene."""
+    return cell.metadata.get("nbgrader", {}).get("grade_id")
+
+
+def load(notebook: str | Path | NotebookNode) -> ModuleType:
+    """Las definiciones de un cuaderno, en un módulo nuevo; sus experimentos no se ejecutan.
+
+    Ejecuta solo las celdas con la etiqueta `export`. Los errores muestran la línea de la celda.
+
+    Args:
+        notebook: el nombre de un cuaderno del curso (`"09_bidaf"`: se lee su maestro), la ruta de
+            cualquier `.py` o `.ipynb`, o un cuaderno ya leído.
+
+    Raises:
+        CourseError: si no se puede leer.
+    """
+    from autograder.inlining import inline_helpers
+
+    if isinstance(notebook, NotebookNode):
+        name, cells = "cuaderno", notebook
+    else:
+        is_name = isinstance(notebook, str) and not Path(notebook).suffix
+        path = MASTERS / f"{notebook}.py" if is_name else Path(notebook)
+        name, cells = path.stem, read(path)
+    module = ModuleType(f"cuaderno_{name}")
+    sys.modules[module.__name__] = module  # dataclasses y typing buscan ahí el módulo
+    for index, cell in enumerate(inline_helpers(cells).cells):
+        if cell.cell_type == "code" and EXPORT_TAG in tags(cell):
+            _execute(cell.source, f"<{name}, celda {index}>", module)
+    return module
+
+
+def _execute(source: str, filename: str, module: ModuleType) -> None:
+    lines = source.splitlines(keepends=True)
+    linecache.cache[filename] = (len(source), None, lines, filename)
+    exec(compile(source, filename, "exec"), module.__dict__)
+
+
+def last_expression(source: str) -> ast.expr | None:
+    """La expresión con la que termina una celda, o None si no termina en una."""
+    body = ast.parse(source).body
+    return body[-1].value if body and isinstance(body[-1], ast.Expr) else None

@@ -1,0 +1,49 @@
+"""Configuración de nbgrader para este curso: la leen todas sus órdenes y Formgrader."""
+
+from pathlib import Path
+
+from nbgrader.converters import GenerateAssignment, GenerateSolution
+from nbgrader.preprocessors import ClearHiddenTests, ClearMarkScheme, ClearSolutions
+from nbgrader.server_extensions.formgrader import handlers
+
+import autograder
+from autograder.execution import KERNEL_ARGUMENTS, Limits
+from autograder.stubs import NamedClearSolutions
+
+c = get_config()  # noqa: F821
+
+c.CourseDirectory.solution_directory = "solutions"
+
+# La versión de estudiantes: huecos en español, con el nombre de la tarea.
+c.GenerateAssignment.preprocessors = [
+    NamedClearSolutions if step is ClearSolutions else step
+    for step in GenerateAssignment.preprocessors.default()
+]
+c.ClearSolutions.code_stub = {
+    "python": '# ESCRIBE AQUÍ TU CÓDIGO\nraise NotImplementedError("{grade_id}")'
+}
+c.ClearSolutions.text_stub = "*Escribe aquí tu respuesta.*"
+
+# La versión resuelta: nbgrader deja en ella las pruebas ocultas; aquí se quitan.
+steps = GenerateSolution.preprocessors.default()
+steps.insert(steps.index(ClearMarkScheme), ClearHiddenTests)
+c.GenerateSolution.preprocessors = steps
+
+# La corrección. Lo que una respuesta correcta escriba en stderr (un aviso de PyTorch, por ejemplo)
+# no le cuesta la nota: nbgrader pondría un cero.
+limits = Limits()
+c.Execute.extra_arguments = KERNEL_ARGUMENTS
+c.Execute.timeout = limits.cell_seconds
+c.Execute.error_on_timeout = limits.timeout_error()
+c.IgnorePattern.enabled = True
+c.IgnorePattern.pattern = r"(?s)."
+c.LimitOutput.max_lines = 200
+
+# El HTML para estudiantes, en español.
+c.GenerateFeedback.exporter_class = "autograder.feedback.FeedbackExporter"
+c.FeedbackExporter.template_name = "feedback_es"
+c.FeedbackExporter.extra_template_basedirs = [
+    str(Path(autograder.__file__).parent / "templates"),
+    handlers.template_path,
+]
+c.FeedbackExporter.sanitize_html = True

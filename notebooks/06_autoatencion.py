@@ -1,0 +1,1340 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 06 · Autoatención
+#
+# | | |
+# |---|---|
+# | **Al terminar podrás** | explicar qué pregunta hace cada palabra y quién le responde; escribir una capa de autoatención con varias cabezas y con máscaras que no fallan; demostrar con controles que la atención hace el trabajo; leer un mapa de atención |
+# | **Tiempo** | 75 minutos de lección y 75 de ejercicios |
+# | **Dificultad** | ●●●○○ |
+# | **Antes conviene saber** | módulos, tensores y bucle de entrenamiento de PyTorch; producto escalar y softmax |
+# | **Artículo** | Vaswani et al., *Attention Is All You Need* (2017), secciones 3.2 y 3.2.2 |
+#
+# En los cuadernos anteriores, una secuencia miraba a otra: un decodificador a la frase de origen, una
+# pregunta a un documento. Aquí la secuencia se mira **a sí misma**: cada palabra elige, entre sus
+# compañeras, de cuáles necesita información.
+
+# %% [markdown]
+# ## 1. Preparación
+#
+# Primero, lo que el cuaderno importa. Solo hace falta lo que Colab ya trae.
+
+# %% tags=["export"]
+import math
+import random
+
+import matplotlib.pyplot as plt
+import torch
+from apoyo import fit, pick_device, plot_losses, set_seed
+from torch import nn
+from torch.nn import functional as F
+
+# %% [markdown]
+# Y ahora la semilla y el dispositivo: si hay GPU, se usa.
+
+# %% tags=["nbval-ignore-output"]
+set_seed(6)
+device = pick_device()
+print(f"PyTorch {torch.__version__} en {device}")
+
+# %% [markdown]
+# ## 2. Intuición: un telegrama revuelto
+#
+# Un telegrama se pagaba por palabras, así que nadie escribía artículos. Imagina que además llega con las
+# palabras revueltas:
+#
+# > **rota · problema · niñas · cansadas · mano · nuevo**
+#
+# ¿Qué adjetivo es de qué sustantivo? El orden no ayuda, pero la **concordancia** sí: *cansadas* es femenino
+# plural, y solo *niñas* lo es; *rota* es femenino singular, como *mano*. Para resolverlo, cada palabra lanza una
+# pregunta a todas las demás («¿quién concuerda conmigo?») y se queda con la que mejor responde.
+#
+# Una red recurrente tendría que pasar esa información de vecina en vecina, y los pesos de una convolución
+# dependen de la distancia. La **autoatención** compara todas las palabras con todas, por parejas y en un solo paso.
+#
+# ### A mano
+#
+# Describe cada palabra con dos números: género (+1 masculino, −1 femenino) y número (+1 plural, −1 singular). En el
+# telegrama *niña · perros · cansados* quedan así:
+#
+# | palabra | vector |
+# |---|---|
+# | niña | (−1, −1) |
+# | perros | (+1, +1) |
+# | cansados | (+1, +1) |
+#
+# El producto escalar mide la concordancia. Con la pregunta de *cansados*, dividida entre $\sqrt 2$:
+#
+# - con *niña*: $(1)(-1) + (1)(-1) = -2$, y $-2/\sqrt 2 \approx -1{,}41$
+# - con *perros*: $+2/\sqrt 2 \approx +1{,}41$
+# - con *cansados*, es decir, consigo misma: también $+1{,}41$
+#
+# Ahí hay un problema: quien más se parece a una palabra es ella misma. Por eso cada palabra no usa un vector sino tres,
+# sacados de ella con matrices que se aprenden: una **consulta** (lo que busca), una **clave** (lo que ofrece a quien
+# busca) y un **valor** (lo que entrega si la eligen). Basta con que los adjetivos ofrezcan la clave nula.
+#
+# La celda repite la cuenta, sin claves propias y con ellas. De valor, cada palabra entrega su posición (1, 2 o 3).
+
+# %% tags=["skip-execution"]
+words = torch.tensor([[-1.0, -1.0], [1.0, 1.0], [1.0, 1.0]])  # niña, perros, cansados
+positions = torch.tensor([1.0, 2.0, 3.0])
+query = words[2]  # la consulta de «cansados»
+is_noun = torch.tensor([[1.0], [1.0], [0.0]])
+
+for name, keys in {"clave = palabra": words, "clave propia": words * is_noun}.items():
+    weights = torch.softmax(keys @ query / math.sqrt(2), dim=0)
+    answer = (weights @ positions).item()
+    print(f"{name:16} pesos: {[round(w, 2) for w in weights.tolist()]}  respuesta: {answer:.2f}")
+
+assert abs(weights[1].item() - 0.768) < 1e-3
+
+# %% [markdown]
+# Con la palabra como clave, *cansados* reparte su atención a medias entre *perros* y ella misma. Con una clave que
+# distingue sustantivos de adjetivos, *perros* se lleva el 77 %. Más adelante, una red aprenderá sola esas matrices.
+
+# %% [markdown]
+# ## 3. Formulación
+#
+# Sea $x \in \mathbb{R}^{S \times E}$ una secuencia de $S$ vectores. La capa de este cuaderno normaliza, atiende, y
+# suma el resultado a la entrada (*pre-LN* con conexión residual). Para cada cabeza:
+#
+# $$z = \mathrm{LN}(x), \qquad q_i = W_q z_i + b_q, \quad k_j = W_k z_j + b_k, \quad v_j = W_v z_j + b_v$$
+#
+# $$s_{ij} = \frac{q_i \cdot k_j}{\sqrt{d}}, \qquad
+# \alpha_{ij} = \frac{m_{ij}\, e^{s_{ij}}}{\sum_l m_{il}\, e^{s_{il}}}, \qquad
+# c_i = \sum_j \alpha_{ij} v_j$$
+#
+# donde la máscara $m_{ij} \in \{0, 1\}$ dice si la posición $i$ puede mirar a la $j$. Si no puede mirar a ninguna, no hay
+# nada que repartir y fijamos $\alpha_{ij} = 0$. Con $h$ cabezas se hace lo mismo $h$ veces con matrices distintas, y se juntan:
+#
+# $$\mathrm{out}_i = x_i + W_o\,[c_i^{1}; \dots; c_i^{h}] + b_o$$
+#
+# | en la fórmula | en el código | forma |
+# |---|---|---|
+# | $x$, $z$ | `x`, `z` | `[B, S, E]` |
+# | $q$, $k$, $v$ | `q`, `k`, `v` | `[B, h, S, d]`, con `d = hidden_dim / h` |
+# | $m$ | `allowed` | `[B, 1, 1, S]` o `[B, 1, S, S]` |
+# | $s$ | `scores` | `[B, h, S, S]` (fila: consulta; columna: clave) |
+# | $\alpha$ | `weights` | `[B, h, S, S]` |
+# | $c$ | `context` | `[B, h, S, d]` |
+# | $\mathrm{out}$ | `out` | `[B, S, E]` |
+#
+# ### ¿Por qué dividir entre $\sqrt d$?
+#
+# El producto escalar de dos vectores de $d$ números con varianza 1 tiene varianza $d$. Sin dividir, al crecer $d$ la
+# softmax se satura: pone casi todo el peso en una clave y su gradiente se anula. La celda lo mide con 10 claves al azar.
+
+# %% tags=["skip-execution"]
+generator = torch.Generator().manual_seed(0)
+print("   d   desv. típica    peso mayor (media)")
+print("       sin √d  con √d  sin √d  con √d")
+for d in (4, 64, 1024):
+    q = torch.randn(2000, 1, d, generator=generator)
+    k = torch.randn(2000, 10, d, generator=generator)
+    raw = (q @ k.transpose(1, 2)).squeeze(1)  # [2000, 10]
+    spread = [raw.std().item(), (raw / math.sqrt(d)).std().item()]
+    largest = [s.softmax(-1).max(-1).values.mean().item() for s in (raw, raw / math.sqrt(d))]
+    print(f"{d:5d}  {spread[0]:6.1f}  {spread[1]:6.1f}  {largest[0]:6.2f}  {largest[1]:6.2f}")
+
+assert largest[0] > 0.9 > 0.5 > largest[1]
+
+# %% [markdown]
+# Con $d = 1024$ y sin dividir, la clave ganadora se lleva de media el 96 % del peso **antes de aprender nada**. Con la
+# división, el reparto inicial no depende de $d$.
+
+# %% [markdown]
+# ## 4. Implementación de referencia
+#
+# ### Máscaras sin adivinanzas
+#
+# Una máscara puede decir qué claves son relleno (una fila por secuencia) o qué clave puede mirar cada consulta (una matriz
+# por secuencia). Las formas se distinguen por su número de ejes, y el primero es **siempre** el lote. Nunca se recurre al
+# *broadcasting*: con él, una máscara `[B, 1, S]` con tantas secuencias como cabezas se aplicaría por cabezas, sin un
+# solo aviso. Y un 0 en coma flotante podría querer decir «prohibido» o «suma cero a la puntuación», así que
+# solo se aceptan ceros y unos.
+
+
+# %% tags=["export"]
+def expand_mask(mask: torch.Tensor, batch_size: int, length: int) -> torch.Tensor:
+    """Lleva una máscara de cualquiera de las formas admitidas a `[B, 1, 1, S]` o `[B, 1, S, S]`.
+
+    Formas:
+        mask: `[B, S]`, `[B, 1, S]` o `[B, 1, 1, S]` (qué claves existen), o `[B, S, S]` o
+            `[B, 1, S, S]` (qué clave puede mirar cada consulta); bool, entera o de coma
+            flotante, con 1 (o True) donde sí se puede mirar y 0 (o False) donde no.
+
+    Raises:
+        ValueError: si la forma es otra, o si hay valores que no son 0 ni 1. El primer eje es
+            siempre el lote: para una máscara común `[S, S]` usa `mask.expand(B, S, S)`.
+    """
+    B, S = batch_size, length
+    shapes = [(B, S), (B, 1, S), (B, 1, 1, S), (B, S, S), (B, 1, S, S)]
+    if tuple(mask.shape) not in shapes:
+        valid = ", ".join(str(list(shape)) for shape in shapes)
+        raise ValueError(f"Máscara de forma {list(mask.shape)}; las formas válidas son {valid}.")
+    if mask.dtype != torch.bool and not ((mask == 0) | (mask == 1)).all():
+        raise ValueError(
+            "La máscara tiene valores distintos de 0 y 1. Una máscara que se suma a las "
+            "puntuaciones (0 y -inf) no vale aquí: pasa `mask == 0`."
+        )
+    return mask.bool().reshape(B, 1, -1, S)
+
+
+# %% [markdown]
+# ### La atención
+#
+# Esta función es la segunda línea de la fórmula. Dos detalles evitan los errores más frecuentes:
+#
+# - Una consulta sin ninguna clave permitida daría $0/0$. Se le permiten todas durante la softmax y se anulan sus pesos al
+#   final: ni el resultado ni el gradiente pasan por un `nan`.
+# - El *dropout* se aplica a los pesos que multiplican a los valores; los que se devuelven siguen sumando 1.
+
+
+# %% tags=["export"]
+def attend(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    allowed: torch.Tensor | None = None,
+    dropout: float = 0.0,
+    need_weights: bool = True,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Atención por producto escalar escalado (Vaswani et al., 2017, ecuación 1).
+
+    Formas:
+        q, k, v: `[B, h, S, d]`; allowed: bool `[B, 1, 1, S]` o `[B, 1, S, S]`.
+
+    Args:
+        dropout: probabilidad de anular cada peso que multiplica a los valores.
+        need_weights: si es False se usa la versión fusionada de PyTorch, que no los guarda.
+
+    Returns:
+        `context [B, h, S, d]` y `weights [B, h, S, S]` (None si no se pidieron). Las filas de
+        `weights` suman 1, o 0 si la consulta no puede mirar a ninguna clave.
+    """
+    empty = None
+    if allowed is not None:
+        empty = ~allowed.any(-1, keepdim=True)  # consultas sin ninguna clave
+        allowed = allowed | empty
+    if need_weights:
+        scores = q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))  # [B, h, S, S]
+        if allowed is not None:
+            scores = scores.masked_fill(~allowed, float("-inf"))
+        weights = scores.softmax(-1)
+        if empty is not None:
+            weights = weights.masked_fill(empty, 0.0)
+        return F.dropout(weights, dropout) @ v, weights
+    context = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, dropout_p=dropout)
+    return context if empty is None else context.masked_fill(empty, 0.0), None
+
+
+# %% [markdown]
+# ### La capa
+#
+# Queda repartir los canales entre las cabezas, volver a juntarlos, y añadir normalización, proyección final y conexión
+# residual.
+
+
+# %% tags=["export"]
+class SelfAttention(nn.Module):
+    """Autoatención con varias cabezas, normalización previa y conexión residual.
+
+    Args:
+        embedding_dim: tamaño E de los vectores de entrada y de salida.
+        hidden_dim: suma de los tamaños de las cabezas; múltiplo de `num_heads`.
+        num_heads: número h de cabezas.
+        dropout: probabilidad de dropout, en los pesos y en la salida proyectada.
+
+    Raises:
+        ValueError: si `hidden_dim` no es múltiplo de `num_heads`.
+
+    Referencia: Vaswani et al. (2017), sección 3.2.2.
+    """
+
+    def __init__(self, embedding_dim, hidden_dim, num_heads=1, dropout=0.1):
+        super().__init__()
+        if num_heads < 1 or hidden_dim % num_heads:
+            raise ValueError(f"hidden_dim={hidden_dim} no es múltiplo de num_heads={num_heads}.")
+        self.num_heads = num_heads
+        self.query = nn.Linear(embedding_dim, hidden_dim)
+        self.key = nn.Linear(embedding_dim, hidden_dim)
+        self.value = nn.Linear(embedding_dim, hidden_dim)
+        self.fc_out = nn.Linear(hidden_dim, embedding_dim)
+        self.layer_norm = nn.LayerNorm(embedding_dim)
+        self.dropout = nn.Dropout(dropout)
+        for layer in (self.query, self.key, self.value, self.fc_out):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x, mask=None, need_weights=True):
+        """Atiende a la propia secuencia.
+
+        Formas:
+            x: `[B, S, E]`; mask: véase `expand_mask`.
+
+        Returns:
+            `out [B, S, E]` y `weights [B, h, S, S]` (None con `need_weights=False`).
+
+        Raises:
+            ValueError: si la máscara no tiene una forma o unos valores admitidos.
+        """
+        B, S, _ = x.shape
+        allowed = None if mask is None else expand_mask(mask, B, S)
+        z = self.layer_norm(x)
+        q, k, v = (
+            project(z).view(B, S, self.num_heads, -1).transpose(1, 2)  # [B, h, S, d]
+            for project in (self.query, self.key, self.value)
+        )
+        rate = self.dropout.p if self.training else 0.0
+        context, weights = attend(q, k, v, allowed, rate, need_weights)
+        context = context.transpose(1, 2).flatten(2)  # [B, S, hidden_dim]
+        return x + self.dropout(self.fc_out(context)), weights
+
+
+# %% [markdown]
+# ## 5. Comprobaciones
+#
+# Antes de entrenar nada, veamos si la capa cumple lo que promete.
+#
+# **Las filas suman 1 y el relleno no influye.** Cambiamos lo que hay en las posiciones de relleno por vectores al azar: las
+# salidas válidas no se mueven ni un bit. (Al azar, y no sumando una constante: la normalización borraría una
+# constante y el error pasaría inadvertido.)
+
+# %% tags=["skip-execution"]
+torch.manual_seed(0)
+layer = SelfAttention(embedding_dim=16, hidden_dim=32, num_heads=4).eval()
+x = torch.randn(3, 7, 16)
+lengths = torch.tensor([7, 4, 2])
+mask = torch.arange(7) < lengths[:, None]  # [B, S]
+
+out, weights = layer(x, mask)
+disturbed = torch.where(mask[..., None], x, torch.randn_like(x) * 100)
+change = (layer(disturbed, mask)[0] - out)[mask].abs().max().item()
+print(f"suma de las filas: {weights.sum(-1).min().item():.6f} a {weights.sum(-1).max().item():.6f}")
+print(f"cambio en las posiciones válidas: {change}")
+assert change == 0.0
+
+# %% [markdown]
+# **Las cinco formas de máscara dicen lo mismo**, en cualquier tipo numérico, y una forma ambigua se rechaza. Con el
+# *broadcasting* de PyTorch, la última máscara (4 secuencias, 4 cabezas) se habría aplicado por cabezas.
+
+# %% tags=["skip-execution"]
+square = mask[:, None, :].expand(3, 7, 7)
+for form in (mask[:, None], mask[:, None, None], square, square[:, None]):
+    for dtype in (torch.bool, torch.long, torch.float32):
+        assert torch.equal(layer(x, form.to(dtype))[0], out)
+
+per_head = torch.ones(4, 4, 7, dtype=torch.bool)  # ¿[cabezas, ...]? ¿[lote, ...]?
+try:
+    layer(torch.randn(4, 7, 16), per_head)
+except ValueError as error:
+    print("ValueError:", error)
+
+# %% [markdown]
+# **Una consulta sin claves recibe ceros y su gradiente es finito.** Ocurre de verdad: con relleno a la izquierda y máscara
+# causal, las primeras posiciones no pueden mirar a nadie.
+
+# %% tags=["skip-execution"]
+left_padding = torch.tensor([[0, 0, 0, 1, 1, 1, 1]])  # [1, S]
+causal = torch.ones(7, 7).tril()
+mask_both = left_padding[:, None, :] * causal  # [1, S, S]
+x_grad = torch.randn(1, 7, 16, requires_grad=True)
+out_left, weights_left = layer(x_grad, mask_both)
+out_left.sum().backward()
+print("suma de cada fila:", weights_left[0, 0].sum(-1).tolist())
+assert out_left.isfinite().all() and x_grad.grad.isfinite().all()
+
+# %% [markdown]
+# **Coincide con PyTorch.** `nn.MultiheadAttention` es la misma cuenta sin normalización ni residuo. Con los mismos
+# parámetros, los pesos y la salida son iguales salvo redondeo. También lo es el camino rápido, `need_weights=False`, que
+# llama a `F.scaled_dot_product_attention` y no guarda la matriz de pesos.
+
+# %% tags=["skip-execution"]
+layer = SelfAttention(16, 16, num_heads=4).eval()
+oracle = nn.MultiheadAttention(16, 4, batch_first=True).eval()
+with torch.no_grad():
+    projections = (layer.query, layer.key, layer.value)
+    oracle.in_proj_weight.copy_(torch.cat([p.weight for p in projections]))
+    oracle.in_proj_bias.copy_(torch.cat([p.bias for p in projections]))
+    oracle.out_proj.load_state_dict(layer.fc_out.state_dict())
+    z = layer.layer_norm(x)
+    expected, _ = oracle(z, z, z, key_padding_mask=~mask)
+    out, _ = layer(x, mask)
+    fast, _ = layer(x, mask, need_weights=False)
+
+assert torch.allclose(out, x + expected, atol=1e-6)
+assert torch.allclose(out, fast, atol=1e-6)
+print("igual que nn.MultiheadAttention y que el camino rápido")
+
+# %% [markdown]
+# **La autoatención no ve el orden.** Si cambias las palabras de sitio, las salidas cambian de sitio con ellas y nada más. Por
+# eso, cuando el orden importa, hay que sumar a cada vector algo que diga su posición.
+
+# %% tags=["skip-execution"]
+order = torch.randperm(7)
+with torch.no_grad():
+    permuted = layer(x[:, order])[0]
+    original = layer(x)[0]
+assert torch.allclose(permuted, original[:, order], atol=1e-6)
+print("permutar la entrada permuta la salida:", order.tolist())
+
+# %% [markdown]
+# ## 6. Datos: telegramas
+#
+# Hagamos la tarea del principio. Cada telegrama tiene de dos a cuatro parejas sustantivo–adjetivo, cada una con un género y
+# número distintos, y llega revuelto. Para **cada** palabra hay que señalar la posición de su pareja: sabemos de antemano
+# adónde debe mirar, así que podremos corregir no solo la respuesta, sino también el mapa de atención.
+#
+# Hay trampas: *problema*, *mapa* y *día* son masculinos aunque acaben en *-a*; *mano*, *foto* y *moto*, femeninos
+# aunque acaben en *-o*. Y tres adjetivos de cada sustantivo se reservan: esas parejas **nunca** aparecen en el entrenamiento.
+
+# %% tags=["export"]
+NOUNS = [  # singular, plural, género
+    ("tren", "trenes", "m"), ("paquete", "paquetes", "m"), ("billete", "billetes", "m"),
+    ("perro", "perros", "m"), ("puente", "puentes", "m"), ("problema", "problemas", "m"),
+    ("mapa", "mapas", "m"), ("día", "días", "m"), ("carta", "cartas", "f"),
+    ("maleta", "maletas", "f"), ("llave", "llaves", "f"), ("niña", "niñas", "f"),
+    ("flor", "flores", "f"), ("mano", "manos", "f"), ("foto", "fotos", "f"),
+    ("moto", "motos", "f"),
+]  # fmt: skip
+STEMS = ["perdid", "rot", "nuev", "roj", "viej", "pequeñ", "bonit", "lent", "mojad", "cansad"]
+ENDINGS = {("m", 0): "o", ("f", 0): "a", ("m", 1): "os", ("f", 1): "as"}  # (género, plural)
+PAD, MAX_LENGTH = 0, 8
+VOCAB = ["·"] + [word for noun in NOUNS for word in noun[:2]]
+VOCAB += [stem + ENDINGS[agreement] for stem in STEMS for agreement in ENDINGS]
+WORD_ID = {word: i for i, word in enumerate(VOCAB)}
+
+
+def random_telegram(rng: random.Random, novel: bool) -> tuple[list[str], list[int]]:
+    """Un telegrama revuelto: sus palabras y, para cada una, la posición de su pareja.
+
+    Con `novel`, todas las parejas son de las reservadas: nunca están en el entrenamiento.
+    """
+    tagged = []
+    for gender, plural in rng.sample(list(ENDINGS), rng.choice([2, 3, 4])):
+        n = rng.choice([i for i, noun in enumerate(NOUNS) if noun[2] == gender])
+        reserved = {(n + shift) % len(STEMS) for shift in (0, 3, 7)}
+        stem = rng.choice([i for i in range(len(STEMS)) if (i in reserved) == novel])
+        agreement = (gender, plural)
+        tagged += [(NOUNS[n][plural], agreement), (STEMS[stem] + ENDINGS[agreement], agreement)]
+    rng.shuffle(tagged)
+    seen = [agreement for _, agreement in tagged]
+    partners = [
+        next(j for j, a in enumerate(seen) if a == b and j != i) for i, b in enumerate(seen)
+    ]
+    return [word for word, _ in tagged], partners
+
+
+# %% [markdown]
+# Los telegramas se guardan en tensores de 8 posiciones: con relleno (`PAD`) al final en las palabras, y −100 donde no hay
+# respuesta, que es el valor que la entropía cruzada de PyTorch ignora.
+
+
+# %% tags=["export"]
+def make_telegrams(count: int, seed: int, novel: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    """`count` telegramas: `ids [count, 8]` y `partners [count, 8]` (−100 en el relleno)."""
+    rng = random.Random(seed)
+    ids = torch.full((count, MAX_LENGTH), PAD)
+    partners = torch.full((count, MAX_LENGTH), -100)
+    for row in range(count):
+        words, answer = random_telegram(rng, novel)
+        ids[row, : len(words)] = torch.tensor([WORD_ID[word] for word in words])
+        partners[row, : len(words)] = torch.tensor(answer)
+    return ids, partners
+
+
+def words_of(ids: torch.Tensor) -> list[str]:
+    """Las palabras de un telegrama `[S]`, sin el relleno."""
+    return [VOCAB[i] for i in ids.tolist() if i != PAD]
+
+
+# %% [markdown]
+# Tres telegramas de entrenamiento. Debajo de cada palabra, la posición de su pareja (se cuenta desde cero).
+
+# %% tags=["skip-execution"]
+train_ids, train_partners = make_telegrams(6000, seed=1)
+for ids, partners in zip(train_ids[:3], train_partners[:3]):
+    words = words_of(ids)
+    print("  ".join(f"{word:>9}" for word in words))
+    print("  ".join(f"{j:>9}" for j in partners[: len(words)].tolist()), end="\n\n")
+
+# %% [markdown]
+# ### El modelo
+#
+# Lo mínimo: embedding de la palabra más embedding de la posición, **una** capa de `SelfAttention`, y dos salidas lineales.
+# La primera señala la pareja. La segunda, que usaremos al comparar cabezas, dice qué palabra viene después.
+
+
+# %% tags=["export"]
+class TelegramReader(nn.Module):
+    """Señala la pareja de cada palabra de un telegrama, y dice la palabra siguiente.
+
+    Args:
+        embed_dim: tamaño E de los embeddings.
+        num_heads: cabezas de la capa de autoatención.
+        dropout: probabilidad de dropout, en los embeddings y en la atención.
+        use_positions: si es False, el modelo no sabe en qué posición está cada palabra.
+    """
+
+    def __init__(self, embed_dim=48, num_heads=1, dropout=0.0, use_positions=True):
+        super().__init__()
+        self.word = nn.Embedding(len(VOCAB), embed_dim, padding_idx=PAD)
+        self.position = nn.Embedding(MAX_LENGTH, embed_dim)
+        self.use_positions = use_positions
+        self.dropout = nn.Dropout(dropout)
+        self.attention = SelfAttention(embed_dim, embed_dim, num_heads, dropout)
+        self.norm = nn.LayerNorm(embed_dim)
+        self.partner = nn.Linear(embed_dim, MAX_LENGTH)
+        self.next_word = nn.Linear(embed_dim, len(VOCAB))
+
+    def forward(self, ids, mask=None):
+        """Lee un lote de telegramas.
+
+        Formas:
+            ids: `[B, S]`, con `S <= 8`; mask: véase `expand_mask`; si falta, `ids != PAD`.
+
+        Returns:
+            `partner_logits [B, S, 8]`, `next_logits [B, S, V]` y `weights [B, h, S, S]`.
+        """
+        x = self.word(ids)
+        if self.use_positions:
+            x = x + self.position.weight[: ids.size(1)]
+        x, weights = self.attention(self.dropout(x), ids != PAD if mask is None else mask)
+        x = self.norm(x)
+        return self.partner(x), self.next_word(x), weights
+
+
+# %% [markdown]
+# ## 7. Entrenamiento: ¿es la atención quien hace el trabajo?
+#
+# Un acierto del 100 % no demuestra que la atención sirva de algo: quizá el resto del modelo bastaba. Por eso entrenamos
+# el mismo modelo, con los mismos pasos, en cuatro condiciones:
+#
+# | condición | qué se le quita |
+# |---|---|
+# | **atención** | nada |
+# | **sin contexto** (línea base) | la máscara solo deja que cada palabra se mire a sí misma |
+# | **uniforme** (control negativo) | la consulta vale cero: todas las claves pesan igual |
+# | **sin posiciones** (control negativo) | el embedding de posición: nadie sabe dónde está |
+#
+# Medimos el acierto en telegramas nuevos, el acierto con parejas nunca vistas, y el **acierto del mapa**: con qué
+# frecuencia la clave de mayor peso es la pareja correcta. Al azar, la primera columna rondaría 1/5.
+
+
+# %% tags=["skip-execution"]
+def partner_loss(model, batch):
+    ids, partners, mask = batch
+    return F.cross_entropy(model(ids, mask)[0].flatten(0, 1), partners.flatten(), ignore_index=-100)
+
+
+def random_batches(ids, partners, mask=None, size=128):
+    """Lotes al azar sin fin: `(ids [size, S], partners [size, S], mask)`."""
+    ids, partners = ids.to(device), partners.to(device)
+    while True:
+        rows = torch.randint(len(ids), (size,), device=device)
+        yield ids[rows], partners[rows], mask
+
+
+@torch.no_grad()
+def evaluate(model, ids, partners, mask=None):
+    """Acierto de la respuesta y acierto del mapa (clave de mayor peso, media de las cabezas)."""
+    ids, partners = ids.to(device), partners.to(device)
+    if mask is not None:
+        mask = mask[:1].expand(len(ids), -1, -1)
+    logits, _, weights = model(ids, mask)
+    real = partners >= 0
+    right = (logits.argmax(-1) == partners)[real].float().mean().item()
+    looked = (weights.mean(1).argmax(-1) == partners)[real].float().mean().item()
+    return right, looked
+
+
+# %% [markdown]
+# La celda siguiente entrena las cuatro condiciones (unos segundos cada una).
+
+# %% tags=["skip-execution", "nbval-ignore-output"]
+seen = set(map(tuple, train_ids.tolist()))
+test_set, novel_set = make_telegrams(1500, seed=2), make_telegrams(1500, seed=3, novel=True)
+unseen = torch.tensor([tuple(row) not in seen for row in test_set[0].tolist()])
+test_set = [tensor[unseen] for tensor in test_set]  # los más cortos podrían repetirse
+only_self = torch.eye(MAX_LENGTH, device=device).expand(128, -1, -1)  # [B, S, S]
+conditions = {"atención": None, "sin contexto": only_self, "uniforme": None, "sin posiciones": None}
+curves, readers, results = {}, {}, {}
+for name, mask in conditions.items():
+    set_seed(6)
+    reader = TelegramReader(use_positions=name != "sin posiciones").to(device)
+    if name == "uniforme":
+        for parameter in reader.attention.query.parameters():
+            nn.init.zeros_(parameter).requires_grad_(False)
+    batches = random_batches(train_ids, train_partners, mask)
+    curves[name] = fit(reader, batches, partner_loss, steps=600, lr=5e-3, label=name)
+    readers[name] = reader
+    results[name] = (*evaluate(reader, *test_set, mask), *evaluate(reader, *novel_set, mask))
+
+print(f"{'':15} acierto  acierto del mapa  acierto en parejas nunca vistas")
+for name, (right, looked, novel, _) in results.items():
+    print(f"{name:15} {right:7.3f}  {looked:16.3f}  {novel:31.3f}")
+    if name == "atención":
+        assert min(right, looked) > 0.98 and novel > 0.95
+    else:
+        assert right < 0.35
+
+# %% [markdown]
+# Las curvas cuentan lo mismo: sin poder elegir a quién mirar, el modelo se estanca enseguida.
+
+# %% tags=["skip-execution"]
+plot_losses(curves)
+
+# %% [markdown]
+# Con atención, el modelo acierta todos los telegramas nuevos y casi todas las parejas que nunca vio juntas: no ha memorizado
+# pares, ha aprendido género y número. Y el mapa señala la pareja correcta sin que nadie le haya dicho adónde mirar. Sin
+# poder elegir, el mismo modelo se queda en el azar; y sin posiciones tampoco aprende a mirar, porque ninguna palabra
+# podría decir dónde está.
+
+# %% [markdown]
+# ## 8. Visualización
+#
+# Arriba, cada palabra cuando pregunta; abajo, las mismas palabras cuando responden. El grosor de la línea es el peso de
+# atención.
+
+
+# %% tags=["skip-execution"]
+def plot_links(weights, words, ax, title=""):
+    """Une cada palabra (arriba, consulta) con las que mira (abajo, clave)."""
+    for i, row in enumerate(weights.tolist()):
+        for j, weight in enumerate(row):
+            if weight > 0.03:
+                ax.plot([i, j], [1, 0], color="#0b4f8a", alpha=weight, linewidth=5 * weight)
+    for i, word in enumerate(words):
+        ax.text(i, 1.06, word, ha="center", va="bottom", fontsize=12)
+        ax.text(i, -0.06, word, ha="center", va="top", fontsize=12)
+    ax.set_xlim(-0.6, len(words) - 0.4)
+    ax.set_ylim(-0.25, 1.25)
+    ax.set_title(title, fontsize=12)
+    ax.axis("off")
+
+
+def read_telegram(model, words):
+    """Los pesos de cada cabeza, `[h, S, S]`, al leer una lista de palabras."""
+    ids = torch.tensor([[WORD_ID[word] for word in words]], device=device)
+    with torch.no_grad():
+        return model(ids)[2][0].cpu()
+
+
+# %% [markdown]
+# Fíjate en *mano* y *problema*: sus terminaciones engañan, pero la red ha aprendido su género a base de
+# concordancias. Y en la simetría: cada línea tiene su gemela, porque la pareja de mi pareja soy yo.
+
+# %% tags=["skip-execution"]
+telegram = ["rota", "problema", "niñas", "cansadas", "mano", "nuevo"]
+weights = read_telegram(readers["atención"], telegram)[0]
+figure, ax = plt.subplots(figsize=(8, 3.2), layout="constrained")
+plot_links(weights, telegram, ax, "¿A quién mira cada palabra?")
+plt.show()
+answers = [telegram[j] for j in weights.argmax(-1).tolist()]
+print(", ".join(f"{word} → {answer}" for word, answer in zip(telegram, answers)))
+assert answers == ["mano", "nuevo", "cansadas", "niñas", "rota", "problema"]
+
+# %% [markdown]
+# ### ¿Para qué varias cabezas?
+#
+# Una cabeza da a cada palabra **un** reparto de atención. Si una palabra tiene que hacer dos preguntas a la vez, con una sola
+# cabeza las respuestas llegan mezcladas en la misma suma. Añadamos una segunda pregunta: además de quién es su pareja,
+# cada palabra debe decir **qué palabra viene después**. Una pregunta se responde por contenido; la otra, por posición.
+#
+# Comparamos 1, 2 y 4 cabezas con el mismo número de parámetros y de pasos, y con dos semillas.
+
+
+# %% tags=["skip-execution"]
+def next_words(ids):
+    """La palabra siguiente a cada una, `[B, S]`; −100 donde no hay."""
+    following = F.pad(ids[:, 1:], (0, 1), value=PAD)
+    return following.masked_fill(following == PAD, -100)
+
+
+def both_losses(model, batch):
+    ids, partners, _ = batch
+    partner_logits, next_logits, _ = model(ids)
+    losses = (
+        F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=-100)
+        for logits, target in ((partner_logits, partners), (next_logits, next_words(ids)))
+    )
+    return sum(losses)
+
+
+@torch.no_grad()
+def mass_on(weights, target):
+    """Peso medio que cada cabeza pone en la posición `target [B, S]` (−100: no cuenta)."""
+    picked = weights.gather(-1, target.clamp(min=0)[:, None, :, None].expand(*weights.shape[:3], 1))
+    return [head[target >= 0].mean().item() for head in picked.squeeze(-1).unbind(1)]
+
+
+# %% [markdown]
+# La tabla da el acierto en las dos preguntas y el peso que cada cabeza pone en la pareja y en la palabra siguiente, contando
+# solo las palabras en las que son distintas. Así, en cada cabeza, los dos pesos suman como mucho 1.
+
+# %% tags=["skip-execution", "nbval-ignore-output"]
+ids, partners = (tensor.to(device) for tensor in test_set)
+following = next_words(ids)
+next_position = torch.arange(1, MAX_LENGTH + 1, device=device).expand_as(ids)
+apart = (following >= 0) & (partners != next_position)
+heads = {}
+print("cabezas  semilla  pareja  siguiente  peso de cada cabeza en pareja / siguiente")
+for num_heads, seed in [(1, 6), (1, 7), (2, 6), (2, 7), (4, 6), (4, 7)]:
+    set_seed(seed)
+    reader = TelegramReader(num_heads=num_heads).to(device)
+    batches = random_batches(train_ids, train_partners)
+    fit(reader, batches, both_losses, steps=1000, lr=4e-3, label=f"{num_heads} cabezas")
+    with torch.no_grad():
+        partner_logits, next_logits, weights = reader(ids)
+    pairs = (partner_logits.argmax(-1) == partners)[partners >= 0].float().mean().item()
+    nexts = (next_logits.argmax(-1) == following)[following >= 0].float().mean().item()
+    content = mass_on(weights, partners.where(apart, -100))
+    position = mass_on(weights, next_position.where(apart, -100))
+    heads[num_heads, seed] = reader, pairs, nexts, content, position
+    shares = "   ".join(f"{c:.2f} / {p:.2f}" for c, p in zip(content, position))
+    print(f"{num_heads:7}  {seed:7}  {pairs:6.3f}  {nexts:9.3f}  {shares}")
+    assert nexts > 0.98
+    if num_heads > 1:  # una cabeza para el contenido y otra para la posición
+        assert pairs > 0.98 and max(content) > 0.8 and max(position) > 0.8
+
+# %% [markdown]
+# Con dos o cuatro cabezas el trabajo se reparte solo: una se dedica a la concordancia y el resto a la posición, cada
+# una con casi todo su peso en su tarea. La cabeza única tiene que partir el suyo, y con este presupuesto de pasos
+# unas veces aprende las dos preguntas y otras no. No le es imposible; le es más difícil. Y con cuatro cabezas hay
+# tres que hacen lo mismo: más cabezas no siempre son más ideas.
+
+# %% tags=["skip-execution"]
+two_heads = heads[2, 6][0]
+pair_head = max((0, 1), key=heads[2, 6][3].__getitem__)
+weights = read_telegram(two_heads, telegram)
+figure, axes = plt.subplots(1, 2, figsize=(12, 3.2), layout="constrained")
+plot_links(weights[pair_head], telegram, axes[0], "Cabeza de contenido: mi pareja")
+plot_links(weights[1 - pair_head], telegram, axes[1], "Cabeza de posición: la siguiente")
+plt.show()
+
+# %% [markdown]
+# ### Prueba tú: la temperatura
+#
+# Dividir las puntuaciones entre una temperatura $\tau$ antes de la softmax equivale a elevar los pesos a $1/\tau$ y volver a
+# normalizar. Mueve el control: ¿con qué temperatura la atención se convierte en «señalar con el dedo»? ¿Y en el control
+# negativo de la sección anterior? La entropía va de 0 (una sola palabra) a $\log_2 6 \approx 2{,}58$ bits (todas por igual).
+
+
+# %% tags=["skip-execution"]
+def at_temperature(weights, temperature):
+    """Los pesos que daría la misma softmax con las puntuaciones divididas entre `temperature`."""
+    return (weights.clamp(min=1e-12).log() / temperature).softmax(-1)
+
+
+def entropy_bits(weights):
+    return -(weights * weights.clamp(min=1e-12).log2()).sum(-1).mean().item()
+
+
+def explore(temperature=1.0, head=pair_head):
+    tempered = at_temperature(read_telegram(two_heads, telegram)[head], temperature)
+    figure, ax = plt.subplots(figsize=(7, 3), layout="constrained")
+    title = f"τ = {temperature:g}   entropía: {entropy_bits(tempered):.2f} bits"
+    plot_links(tempered, telegram, ax, title)
+    plt.show()
+
+
+# %% [markdown]
+# Primero, tres temperaturas fijas; debajo, el control.
+
+# %% tags=["skip-execution"]
+pointing = read_telegram(two_heads, telegram)[pair_head]
+figure, axes = plt.subplots(1, 3, figsize=(15, 3), layout="constrained")
+for ax, temperature in zip(axes, (0.2, 3.0, 100.0)):
+    plot_links(at_temperature(pointing, temperature), telegram, ax, f"τ = {temperature:g}")
+plt.show()
+assert entropy_bits(at_temperature(pointing, 0.2)) < 0.3
+assert entropy_bits(at_temperature(pointing, 100.0)) > 2.5
+
+# %% [markdown]
+# Si el control no aparece, ejecuta el cuaderno entero: hace falta el modelo entrenado.
+
+# %% tags=["skip-execution", "nbval-ignore-output"]
+import ipywidgets
+
+slider = ipywidgets.interact(
+    explore,
+    temperature=ipywidgets.FloatLogSlider(value=1, min=-1, max=2, description="τ"),
+    head=ipywidgets.Dropdown(options=[("cabeza 1", 0), ("cabeza 2", 1)], description="Cabeza"),
+)
+
+# %% [markdown]
+# ## 9. Caza del error
+#
+# Muchas implementaciones tapan las claves prohibidas con $-\infty$ y siguen adelante. Es correcto… hasta que llega una
+# secuencia vacía, o una con relleno a la izquierda y máscara causal. Reproduzcamos el daño: un lote de dos
+# secuencias, la primera vacía, y una pérdida que **solo** usa la segunda.
+
+
+# %% tags=["skip-execution"]
+def naive_attend(q, k, v, allowed):
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))
+    weights = scores.masked_fill(~allowed, float("-inf")).softmax(-1)
+    return weights @ v
+
+
+versions = {
+    "ingenua": naive_attend,
+    "ingenua + nan_to_num": lambda *args: naive_attend(*args).nan_to_num(0.0),
+    "la nuestra": lambda *args: attend(*args)[0],
+}
+mask = torch.tensor([[0, 0, 0, 0], [1, 1, 1, 0]]).bool()[:, None, None]  # [B, 1, 1, S]
+print(f"{'':21} pérdida  salidas nan  gradientes nan")
+for name, function in versions.items():
+    torch.manual_seed(0)
+    x, projection = torch.randn(2, 1, 4, 8), nn.Linear(8, 8)
+    context = function(projection(x), projection(x), projection(x), mask)
+    loss = context[1].pow(2).mean()  # la secuencia vacía no entra en la pérdida
+    loss.backward()
+    broken = projection.weight.grad.isnan().sum().item()
+    print(f"{name:21} {loss.item():7.3f}  {context.isnan().sum().item():8}/64  {broken:11}/64")
+    assert broken == (0 if name == "la nuestra" else 64)
+
+# %% [markdown]
+# La pérdida es la misma y nada avisa, pero **todos** los gradientes del parámetro compartido son `nan`: al retropropagar, el
+# cero que llega a la secuencia vacía se multiplica por `nan`, y eso es `nan`. Un solo ejemplo vacío arruina el modelo en
+# el primer paso. Limpiar la salida con `nan_to_num` la deja presentable y el gradiente igual de roto; por eso `attend`
+# evita que el `nan` llegue a existir.
+
+# %% [markdown]
+# ## 10. Ejercicios
+#
+# Cada ejercicio tiene celdas que completas tú y celdas de pruebas. Las **pruebas visibles** te dicen si vas bien; al
+# calificar se añaden otras, así que superarlas no garantiza la nota completa. La primera línea de esas celdas
+# (`# ejercicio: …`, `# pruebas: …`) sirve para reconocerlas: no la borres.
+#
+# Al calificar se ejecutan las definiciones y los ejercicios, no los entrenamientos de la lección: tus soluciones no
+# deben usar variables como `readers` o `telegram`.
+
+# %% [markdown]
+# ### Ejercicio 1a · `MultiHeadSelfAttention` (●●●○○, 50 minutos)
+#
+# `SelfAttention` calcula consulta, clave y valor con tres proyecciones. Los Transformers usan **una sola**, tres veces más ancha:
+# los mismos números con una llamada en vez de tres. Además, como en el artículo original, aquí se normaliza **después** de
+# sumar el residuo (*post-LN*):
+#
+# $$[Q; K; V] = x\,W_{qkv}^\top + b_{qkv} \qquad
+# \mathrm{head}_i = \mathrm{softmax}\!\left(\frac{Q_i K_i^\top}{\sqrt{d}} + M\right) V_i$$
+#
+# $$\mathrm{out} = \mathrm{LN}\big(x + \mathrm{Dropout}([\mathrm{head}_1; \dots; \mathrm{head}_h]\,W_o^\top + b_o)\big)$$
+#
+# | nombre | forma | qué es |
+# |---|---|---|
+# | `qkv_proj` | `nn.Linear(E, 3E)` | filas en el orden consultas, claves, valores; dentro de cada bloque, las cabezas seguidas (como `in_proj_weight` de `nn.MultiheadAttention`) |
+# | `out_proj` | `nn.Linear(E, E)` | proyección final |
+# | `norm` | `nn.LayerNorm(E)` | normalización después del residuo |
+# | `x` → `out` | `[B, S, E]` → `[B, S, E]` | |
+# | `weights` | `[B, h, S, S]` | suman 1 por filas, también al entrenar |
+# | `mask` | bool `[B, S]` | True donde hay palabra, False donde hay relleno |
+#
+# Con `causal=True` (el desafío del ejercicio), la posición $i$ solo mira a las posiciones $j \le i$. Las dos máscaras se pueden combinar. Una
+# consulta sin ninguna clave permitida tiene pesos cero y gradientes finitos.
+
+
+# %% nbgrader={"grade_id": "ej1a_clase", "solution": true} tags=["export"]
+# ejercicio: ej1a_clase
+class MultiHeadSelfAttention(nn.Module):
+    """Autoatención con una sola proyección QKV, residuo y normalización posterior.
+
+    Args:
+        embed_dim: tamaño E de los vectores.
+        num_heads: número h de cabezas.
+        dropout: probabilidad de dropout sobre la salida proyectada (y, si quieres, también
+            sobre los pesos que multiplican a V; los que devuelves no llevan dropout).
+
+    Atributos obligatorios: `qkv_proj`, `out_proj` y `norm` (véase la tabla).
+
+    Raises:
+        ValueError: si `embed_dim` no es múltiplo de `num_heads`.
+    """
+
+    def __init__(self, embed_dim, num_heads, dropout=0.1):
+        super().__init__()
+        ### BEGIN SOLUTION
+        if embed_dim % num_heads:
+            raise ValueError(f"embed_dim={embed_dim} no es múltiplo de num_heads={num_heads}.")
+        self.num_heads = num_heads
+        self.qkv_proj = nn.Linear(embed_dim, 3 * embed_dim)
+        self.out_proj = nn.Linear(embed_dim, embed_dim)
+        self.norm = nn.LayerNorm(embed_dim)
+        self.dropout = nn.Dropout(dropout)
+        ### END SOLUTION
+
+    def forward(self, x, mask=None, causal=False):
+        """Formas: x `[B, S, E]`, mask bool `[B, S]` → out `[B, S, E]`, weights `[B, h, S, S]`."""
+        ### BEGIN SOLUTION
+        B, S, E = x.shape
+        allowed = torch.ones(B, 1, S, S, dtype=torch.bool, device=x.device)
+        if mask is not None:
+            allowed = allowed & mask[:, None, None, :]
+        if causal:
+            allowed = allowed.tril()
+        qkv = self.qkv_proj(x).view(B, S, 3, self.num_heads, E // self.num_heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # cada una [B, h, S, d]
+        scores = q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))
+        weights = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min).softmax(-1)
+        weights = weights.masked_fill(~allowed, 0.0)
+        context = (weights @ v).transpose(1, 2).reshape(B, S, E)
+        return self.norm(x + self.dropout(self.out_proj(context))), weights
+        ### END SOLUTION
+
+
+# %% [markdown]
+# Mira lo que sale antes de probar nada: los pesos de una secuencia de cuatro vectores, con la última posición de
+# relleno y máscara causal. ¿Dónde esperas ceros?
+
+# %% tags=["skip-execution", "nbval-ignore-output"]
+set_seed(0)
+attention = MultiHeadSelfAttention(embed_dim=8, num_heads=2).eval()
+example_mask = torch.tensor([[True, True, True, False]])
+_, weights = attention(torch.randn(1, 4, 8), mask=example_mask, causal=True)
+for row in weights[0, 0].tolist():
+    print("  ".join(f"{weight:.2f}" for weight in row))
+
+# %% [markdown]
+# **Estructura**: formas, una sola proyección y un error claro si las cabezas no caben.
+
+# %% nbgrader={"grade_id": "ej1a_estructura", "grade": true, "points": 2}
+# pruebas: ej1a_estructura
+import torch
+
+attention = MultiHeadSelfAttention(embed_dim=12, num_heads=3)
+out, weights = attention(torch.randn(2, 5, 12))
+assert tuple(out.shape) == (2, 5, 12), f"out debería ser [2, 5, 12] y es {list(out.shape)}."
+assert tuple(weights.shape) == (2, 3, 5, 5), (
+    f"weights debería ser [B, h, S, S] = [2, 3, 5, 5] y es {list(weights.shape)}."
+)
+### BEGIN HIDDEN TESTS
+from autograder.checks import grade
+
+grade("06_autoatencion", "ej1a_estructura", MultiHeadSelfAttention)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# **Atención**: los pesos y la salida deben ser los de la fórmula.
+
+# %% nbgrader={"grade_id": "ej1a_atencion", "grade": true, "points": 3.5}
+# pruebas: ej1a_atencion
+import torch
+
+torch.manual_seed(0)
+attention = MultiHeadSelfAttention(embed_dim=8, num_heads=2, dropout=0.0)
+_, weights = attention(torch.randn(3, 6, 8))
+sums = weights.sum(-1)
+assert torch.allclose(sums, torch.ones(3, 2, 6), atol=1e-5), (
+    f"Cada fila de pesos debe sumar 1; las tuyas van de {sums.min():.3f} a {sums.max():.3f}."
+)
+_, weights = attention(torch.ones(1, 4, 8))
+assert torch.allclose(weights, torch.full((1, 2, 4, 4), 0.25), atol=1e-5), (
+    "Si los cuatro vectores son iguales, cada palabra debe mirar a todas por igual (0.25)."
+)
+### BEGIN HIDDEN TESTS
+from autograder.checks import grade
+
+grade("06_autoatencion", "ej1a_atencion", MultiHeadSelfAttention)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# **Relleno**: nadie mira las posiciones que no existen.
+
+# %% nbgrader={"grade_id": "ej1a_relleno", "grade": true, "points": 2}
+# pruebas: ej1a_relleno
+import torch
+
+torch.manual_seed(0)
+attention = MultiHeadSelfAttention(embed_dim=8, num_heads=2, dropout=0.0)
+mask = torch.tensor([[True, True, True, True], [True, True, False, False]])
+out, weights = attention(torch.randn(2, 4, 8), mask=mask)
+assert tuple(out.shape) == (2, 4, 8), f"out debería ser [2, 4, 8] y es {list(out.shape)}."
+on_padding = weights[1, :, :, 2:].abs().max().item()
+assert on_padding == 0, f"Hay un peso de {on_padding:.3f} sobre una posición de relleno."
+### BEGIN HIDDEN TESTS
+from autograder.checks import grade
+
+grade("06_autoatencion", "ej1a_relleno", MultiHeadSelfAttention)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# **Causal**: nadie mira al futuro.
+
+# %% nbgrader={"grade_id": "ej1a_causal", "grade": true, "points": 1.5}
+# pruebas: ej1a_causal
+import torch
+
+torch.manual_seed(0)
+attention = MultiHeadSelfAttention(embed_dim=8, num_heads=2, dropout=0.0)
+_, weights = attention(torch.randn(2, 4, 8), causal=True)
+on_future = weights[:, :, 0, 1:].abs().max().item()
+assert on_future == 0, f"La primera posición mira al futuro con un peso de {on_future:.3f}."
+### BEGIN HIDDEN TESTS
+from autograder.checks import grade
+
+grade("06_autoatencion", "ej1a_causal", MultiHeadSelfAttention)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# **Dropout**: actúa al entrenar, no al evaluar, y respeta los pesos devueltos y el residuo.
+
+# %% nbgrader={"grade_id": "ej1a_dropout", "grade": true, "points": 1.5}
+# pruebas: ej1a_dropout
+import torch
+
+attention = MultiHeadSelfAttention(embed_dim=8, num_heads=2, dropout=0.5)
+attention.eval()
+x = torch.randn(2, 4, 8)
+first, second = attention(x)[0], attention(x)[0]
+assert torch.equal(first, second), "En modo evaluación, dos pasadas deben dar lo mismo."
+### BEGIN HIDDEN TESTS
+from autograder.checks import grade
+
+grade("06_autoatencion", "ej1a_dropout", MultiHeadSelfAttention)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# Falta comparar tu clase con `SelfAttention`. Si copias en `qkv_proj` las tres proyecciones de una, y en `out_proj` su
+# `fc_out`, las dos deben atender exactamente igual. Escribe la función que hace esa copia; la nueva capa no debe
+# compartir memoria con la original: entrenar una no cambia la otra.
+
+
+# %% nbgrader={"grade_id": "ej1a_copia", "solution": true} tags=["export"]
+# ejercicio: ej1a_copia
+def from_self_attention(reference):
+    """Una `MultiHeadSelfAttention` que atiende como `reference`.
+
+    Args:
+        reference: una `SelfAttention` con `hidden_dim` igual a `embedding_dim`; sus capas son
+            `query`, `key`, `value` y `fc_out`, y sus cabezas, `num_heads`.
+
+    Returns:
+        Una capa nueva, con dropout 0, cuya `qkv_proj` y cuya `out_proj` copian las de `reference`.
+    """
+    ### BEGIN SOLUTION
+    attention = MultiHeadSelfAttention(
+        reference.fc_out.out_features, reference.num_heads, dropout=0.0
+    )
+    projections = (reference.query, reference.key, reference.value)
+    with torch.no_grad():
+        attention.qkv_proj.weight.copy_(torch.cat([p.weight for p in projections]))
+        attention.qkv_proj.bias.copy_(torch.cat([p.bias for p in projections]))
+        attention.out_proj.load_state_dict(reference.fc_out.state_dict())
+    return attention
+    ### END SOLUTION
+
+
+# %% [markdown]
+# La comparación, en números. `SelfAttention` normaliza antes de atender, así que le damos a la tuya la entrada ya
+# normalizada. Después medimos lo que ahorra proyectar una vez en lugar de tres. ¿Por qué se nota más con vectores pequeños?
+
+# %% tags=["skip-execution", "nbval-ignore-output"]
+from time import perf_counter
+
+
+def milliseconds(call, repeats=50):
+    start = perf_counter()
+    for _ in range(repeats):
+        call()
+    return (perf_counter() - start) / repeats * 1000
+
+
+for size, length in ((32, 8), (256, 64)):
+    set_seed(0)
+    separate = SelfAttention(size, size, num_heads=4, dropout=0.0).eval()
+    fused = from_self_attention(separate).eval()
+    x = torch.randn(16, length, size)
+    with torch.no_grad():
+        difference = (separate(x)[1] - fused(separate.layer_norm(x))[1]).abs().max().item()
+        three = milliseconds(lambda: (separate.query(x), separate.key(x), separate.value(x)))
+        one = milliseconds(lambda: fused.qkv_proj(x))
+    parameters = [sum(p.numel() for p in layer.parameters()) for layer in (separate, fused)]
+    print(f"E={size}: parámetros {parameters}, diferencia entre pesos {difference:.0e}")
+    print(f"   tres proyecciones {three:.3f} ms, una {one:.3f} ms: {three / one:.1f} veces")
+
+# %% [markdown]
+# **Comparación**: los mismos pesos que `SelfAttention`, sin compartir memoria con ella.
+
+# %% nbgrader={"grade_id": "ej1a_comparacion", "grade": true, "points": 1.5}
+# pruebas: ej1a_comparacion
+reference = SelfAttention(8, 8, num_heads=2)
+attention = from_self_attention(reference)
+assert attention is not None, "from_self_attention debe devolver una capa."
+assert tuple(attention.qkv_proj.weight.shape) == (24, 8), "qkv_proj.weight debe ser [3E, E]."
+### BEGIN HIDDEN TESTS
+from autograder.checks import grade
+
+grade("06_autoatencion", "ej1a_comparacion", from_self_attention, SelfAttention)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# <details><summary>Pista 1</summary>
+#
+# `self.qkv_proj(x)` es `[B, S, 3E]`. Sus últimos $3E$ números están en el orden *(consulta, clave, valor)*, dentro de cada uno por
+# cabezas, y dentro de cada cabeza los $d$ canales. Una sola llamada a `view` separa esos tres niveles; después hay que
+# mover ejes, no volver a usar `view`.
+#
+# </details>
+#
+# <details><summary>Pista 2</summary>
+#
+# Construye una sola máscara booleana «¿puede la consulta $i$ mirar a la clave $j$?» que se pueda difundir a `[B, h, S, S]`, y combina en ella
+# relleno y causalidad con `&`. Para las filas vacías, recuerda la caza del error: el `nan` no debe llegar a existir.
+#
+# </details>
+#
+# <details><summary>Errores frecuentes</summary>
+#
+# | si ves… | suele ser… |
+# |---|---|
+# | con una cabeza va bien y con dos no | `view(B, h, S, d)` sin `transpose`, o escalar con $\sqrt E$ en vez de $\sqrt d$ |
+# | los pesos coinciden y la salida no | falta `transpose(1, 2)` antes de juntar las cabezas, o falta el residuo |
+# | cambiar el relleno cambia la salida | la máscara está en el eje de las consultas, invertida, o después de la softmax |
+# | `nan` con una secuencia vacía | una fila entera con $-\infty$ |
+# | los pesos suman 2 o 0 al entrenar | devuelves los pesos después del dropout |
+# | la media de cada vector de salida no es 0 | normalizas antes de atender, no después de sumar |
+#
+# </details>
+
+# %% [markdown]
+# ### Ejercicio 1b · Ver la atención (●●○○○, 25 minutos)
+#
+# Un mapa de atención se malinterpreta con facilidad: basta dibujarlo traspuesto, etiquetar una palabra de cada dos, o sacarlo con el
+# modelo en modo entrenamiento. Escribe tres herramientas de confianza, para cualquier modelo que, como `TelegramReader`,
+# devuelva los pesos `[B, h, S, S]` en último lugar.
+#
+# | función | entra | sale |
+# |---|---|---|
+# | `attention_map` | un modelo e `ids [S]` | `[h, n, n]`, con las $n$ palabras que no son relleno |
+# | `plot_attention` | pesos `[n, n]` y $n$ palabras | los ejes de matplotlib con el mapa de calor |
+# | `top_k_attention` | pesos `[n, n]`, $n$ palabras y $k$ | para cada palabra, las $k$ que más mira |
+#
+# Empieza por extraer los pesos: en modo evaluación, sin gradientes, sin el relleno, y dejando el modelo en el modo en
+# que estaba.
+
+
+# %% nbgrader={"grade_id": "ej1b_mapa", "solution": true} tags=["export"]
+# ejercicio: ej1b_mapa
+def attention_map(model, ids):
+    """Los pesos de atención de un telegrama, en modo evaluación y sin gradientes.
+
+    Formas: ids `[S]`, con relleno (`PAD`) solo al final → pesos `[h, n, n]`, con las `n` palabras
+    que no son relleno. El modelo debe quedar en el modo (entrenamiento o evaluación) en que estaba.
+    """
+    ### BEGIN SOLUTION
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        weights = model(ids[None])[-1][0]
+    model.train(was_training)
+    n = int((ids != PAD).sum())
+    return weights[:, :n, :n]
+    ### END SOLUTION
+
+
+# %% [markdown]
+# ¿Qué forma tiene el mapa de un telegrama de seis palabras con dos posiciones de relleno?
+
+# %% tags=["skip-execution"]
+example_ids = torch.tensor([WORD_ID[word] for word in telegram] + [PAD, PAD], device=device)
+print(list(attention_map(two_heads, example_ids).shape))
+
+# %% [markdown]
+# **Extraer**: la forma del mapa y, al calificar, sus valores y el modo del modelo.
+
+# %% nbgrader={"grade_id": "ej1b_extraer", "grade": true, "points": 2}
+# pruebas: ej1b_extraer
+import torch
+
+model = TelegramReader(num_heads=2)
+weights = attention_map(model, torch.tensor([3, 40, 8, 60, 0, 0, 0, 0]))
+assert tuple(weights.shape) == (2, 4, 4), (
+    f"Con 4 palabras y 2 cabezas el mapa debería ser [2, 4, 4] y es {list(weights.shape)}."
+)
+### BEGIN HIDDEN TESTS
+from autograder.checks import grade
+
+grade("06_autoatencion", "ej1b_extraer", attention_map, TelegramReader)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# Ahora dibújalos. Cada fila es una consulta (lo que pregunta) y cada columna una clave (lo que responde). Para comparar
+# mapas, todos deben usar la misma escala de color, de 0 a 1.
+
+
+# %% nbgrader={"grade_id": "ej1b_dibujo", "solution": true} tags=["export"]
+# ejercicio: ej1b_dibujo
+def plot_attention(weights, tokens, ax=None):
+    """Dibuja un mapa de atención con `imshow` y lo devuelve.
+
+    Formas: weights `[n, n]` (fila: consulta; columna: clave); tokens: `n` palabras.
+
+    Args:
+        ax: ejes donde dibujar; si falta, se crea una figura.
+
+    Returns:
+        Los ejes, con la escala de color de 0 a 1 y una etiqueta por palabra en cada eje.
+    """
+    ### BEGIN SOLUTION
+    if ax is None:
+        _, ax = plt.subplots(figsize=(5, 4.5), layout="constrained")
+    image = ax.imshow(weights, vmin=0.0, vmax=1.0, cmap="cividis")
+    ax.set_xticks(range(len(tokens)), tokens, rotation=45, ha="right")
+    ax.set_yticks(range(len(tokens)), tokens)
+    ax.set(xlabel="Clave: a quién mira", ylabel="Consulta: quién mira")
+    ax.figure.colorbar(image, ax=ax, label="Peso de atención")
+    return ax
+    ### END SOLUTION
+
+
+# %% [markdown]
+# El mapa del modelo de dos cabezas, con tu función. Debería verse lo mismo que con las líneas de la sección 8.
+
+# %% tags=["skip-execution", "portada"]
+maps = attention_map(two_heads, example_ids).cpu()
+figure, axes = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
+titles = ("Cabeza de contenido: mi pareja", "Cabeza de posición: la siguiente")
+for ax, head, title in zip(axes, (pair_head, 1 - pair_head), titles):
+    plot_attention(maps[head], telegram, ax).set_title(title)
+plt.show()
+
+# %% [markdown]
+# **Dibujar**: una imagen y, al calificar, sus valores, sus etiquetas y su escala.
+
+# %% nbgrader={"grade_id": "ej1b_dibujar", "grade": true, "points": 2.5}
+# pruebas: ej1b_dibujar
+import matplotlib.pyplot as plt
+import torch
+
+ax = plot_attention(torch.eye(3), ["rota", "mano", "nuevo"])
+assert ax is not None, "plot_attention debe devolver los ejes."
+images = list(ax.images)
+plt.close("all")
+assert len(images) == 1, "Dibuja el mapa con imshow: un mapa, una imagen."
+### BEGIN HIDDEN TESTS
+from autograder.checks import grade
+
+grade("06_autoatencion", "ej1b_dibujar", plot_attention)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# Por último, los números: para cada palabra, las $k$ que más mira, de mayor a menor peso.
+
+
+# %% nbgrader={"grade_id": "ej1b_lista", "solution": true} tags=["export"]
+# ejercicio: ej1b_lista
+def top_k_attention(weights, tokens, k=3):
+    """Las `k` palabras a las que más mira cada una, de mayor a menor peso.
+
+    Formas: weights `[n, n]` (fila: consulta; columna: clave); tokens: `n` palabras.
+
+    Returns:
+        Una lista con, para cada consulta, una lista de parejas `(palabra, peso)`, con el peso
+        como `float`. Si `k` es mayor que `n`, son `n` parejas.
+    """
+    ### BEGIN SOLUTION
+    values, indices = torch.topk(weights, min(k, len(tokens)), dim=-1)
+    return [
+        [(tokens[j], value) for j, value in zip(row_indices, row_values)]
+        for row_indices, row_values in zip(indices.tolist(), values.tolist())
+    ]
+    ### END SOLUTION
+
+
+# %% [markdown]
+# A quién mira más cada palabra, según la cabeza de contenido:
+
+# %% tags=["skip-execution", "nbval-ignore-output"]
+for word, ranking in zip(telegram, top_k_attention(maps[pair_head], telegram, k=2)):
+    print(f"{word:>9} → " + ", ".join(f"{other} ({weight:.2f})" for other, weight in ranking))
+
+# %% [markdown]
+# **Listar**: una lista por palabra y, al calificar, el orden y los casos límite.
+
+# %% nbgrader={"grade_id": "ej1b_topk", "grade": true, "points": 1.5}
+# pruebas: ej1b_topk
+import torch
+
+ranking = top_k_attention(torch.tensor([[0.9, 0.1], [0.3, 0.7]]), ["mano", "rota"], k=1)
+assert len(ranking) == 2, "Debe haber una lista por palabra."
+assert all(len(row) == 1 for row in ranking), "Con k=1, una pareja por palabra."
+### BEGIN HIDDEN TESTS
+from autograder.checks import grade
+
+grade("06_autoatencion", "ej1b_topk", top_k_attention)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# <details><summary>Pista 1</summary>
+#
+# `model.training` dice en qué modo está el modelo, y `model.train(modo)` acepta ese mismo valor. `ids[None]` añade el eje del lote.
+#
+# </details>
+#
+# <details><summary>Pista 2</summary>
+#
+# `ax.set_xticks(posiciones, etiquetas)` fija las dos cosas a la vez; poner solo las etiquetas deja que matplotlib elija las
+# posiciones. Para el orden, mira `torch.topk` y su argumento `dim`.
+#
+# </details>
+#
+# <details><summary>Errores frecuentes</summary>
+#
+# | si ves… | suele ser… |
+# |---|---|
+# | el mapa cambia cada vez que lo pides | el modelo estaba en modo entrenamiento |
+# | el color más claro siempre llega al máximo | dejaste que `imshow` eligiera la escala |
+# | las columnas suman 1, no las filas | dibujaste la traspuesta |
+# | faltan etiquetas | matplotlib eligió las posiciones |
+# | todas las palabras miran a la misma | buscaste el máximo por columnas |
+#
+# </details>
+
+# %% [markdown]
+# ## 11. Analiza
+#
+# Esta pregunta la corrige una persona. Vale por el razonamiento y por los números que aportes, no por la longitud.
+#
+# **Pregunta.** Entrena (o toma de la sección 8) un modelo con dos cabezas y dibuja sus mapas en tres telegramas tuyos: uno corriente,
+# otro con *problema* o *mano*, y otro en el que **dos** sustantivos tengan el mismo género y número. (1) ¿Qué hace cada cabeza y cómo
+# lo sabes? (2) En el tercer telegrama la respuesta no está determinada: ¿qué hacen los pesos y qué responde el modelo? (3) ¿Basta un
+# mapa de atención para afirmar que el modelo *usa* esa palabra? Propón un experimento que lo compruebe.
+
+# %% [markdown] nbgrader={"grade_id": "ej1b_analisis", "grade": true, "solution": true, "points": 2}
+# <!-- ejercicio: ej1b_analisis -->
+# ### BEGIN SOLUTION
+# (1) Una cabeza pone casi todo su peso en la pareja y la otra en la palabra siguiente; se ve en los mapas y se mide con el
+# peso medio sobre cada posición (tabla de la sección 8). (2) Con dos candidatos posibles, la cabeza de contenido reparte su peso
+# entre ambos, pero la respuesta suele ser casi segura: el resto de la red amplifica una diferencia pequeña. El peso de
+# atención no es la confianza del modelo. (3) No basta: el peso dice cuánto se mezcla un valor, no si el resto del modelo lo
+# aprovecha. Se puede intervenir: prohibir con la máscara esa palabra (o cambiarla por otra) y ver si cambia la respuesta, y
+# compararlo con prohibir otra al azar.
+# ### END SOLUTION
+
+# %% [markdown]
+# ## 12. Resumen
+#
+# - En la autoatención, cada palabra pregunta a todas (consulta), todas responden (clave), y se queda con una media de lo que
+#   ofrecen (valor), ponderada por la softmax de los productos escalares entre $\sqrt d$.
+# - No ve el orden: la posición hay que dársela.
+# - Una máscara bien puesta impide mirar; una fila sin claves vale cero, y el `nan` no debe llegar a existir.
+# - Una cabeza es un solo reparto. Varias pueden hacer preguntas distintas, aunque nada garantiza que las hagan.
+# - Que un mapa parezca razonable no demuestra nada: los controles negativos, sí.
+#
+# **Lo que sigue.** En el cuaderno 07 cada posición reparte sus canales entre tres oficios (ser encontrada, informar y
+# predecir), y la máscara causal deja de ser opcional: construiremos un modelo de lenguaje.
+#
+# ### Referencias
+#
+# - Vaswani, A., et al. (2017). *Attention Is All You Need*. NeurIPS.
+# - Xiong, R., et al. (2020). *On Layer Normalization in the Transformer Architecture*. ICML. (Normalizar antes o después.)
+# - Jain, S. y Wallace, B. C. (2019). *Attention is not Explanation*. NAACL.
+# - Wiegreffe, S. y Pinter, Y. (2019). *Attention is not not Explanation*. EMNLP.
