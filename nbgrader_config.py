@@ -1,16 +1,23 @@
 """Configuración de nbgrader para este curso: la leen todas sus órdenes y Formgrader."""
 
+import warnings
 from pathlib import Path
 
+from bleach import ALLOWED_TAGS
+from nbconvert.preprocessors.sanitize import SanitizeHTML
 from nbgrader.converters import GenerateAssignment, GenerateSolution
-from nbgrader.preprocessors import ClearHiddenTests, ClearMarkScheme, ClearSolutions
+from nbgrader.preprocessors import ClearHiddenTests, ClearMarkScheme, ClearSolutions, GetGrades
 from nbgrader.server_extensions.formgrader import handlers
+from sqlalchemy.exc import SAWarning
 
 import autograder
 from autograder.execution import KERNEL_ARGUMENTS, Limits
-from autograder.stubs import NamedClearSolutions
+from autograder.stubs import ClearSolutionMarks, NamedClearSolutions
 
 c = get_config()  # noqa: F821
+
+# nbgrader 0.9 provoca avisos de SQLAlchemy que no dicen nada a quien corrige.
+warnings.filterwarnings("ignore", category=SAWarning, module="nbgrader")
 
 c.CourseDirectory.solution_directory = "solutions"
 
@@ -24,10 +31,12 @@ c.ClearSolutions.code_stub = {
 }
 c.ClearSolutions.text_stub = "*Escribe aquí tu respuesta.*"
 
-# La versión resuelta: nbgrader deja en ella las pruebas ocultas; aquí se quitan.
+# La versión resuelta: nbgrader deja en ella las pruebas ocultas y las marcas; aquí se quitan.
 steps = GenerateSolution.preprocessors.default()
-steps.insert(steps.index(ClearMarkScheme), ClearHiddenTests)
-c.GenerateSolution.preprocessors = steps
+place = steps.index(ClearMarkScheme)
+c.GenerateSolution.preprocessors = [
+    *steps[:place], ClearHiddenTests, ClearSolutionMarks, *steps[place:]
+]  # fmt: skip
 
 # La corrección. Lo que una respuesta correcta escriba en stderr (un aviso de PyTorch, por ejemplo)
 # no le cuesta la nota: nbgrader pondría un cero.
@@ -46,4 +55,7 @@ c.FeedbackExporter.extra_template_basedirs = [
     str(Path(autograder.__file__).parent / "templates"),
     handlers.template_path,
 ]
-c.FeedbackExporter.sanitize_html = True
+# Lo que escriben los programas de quien estudia se muestra sin etiquetas que puedan ejecutar algo.
+c.GenerateFeedback.preprocessors = [GetGrades, SanitizeHTML]
+c.SanitizeHTML.enabled = True
+c.SanitizeHTML.tags = [*sorted(ALLOWED_TAGS), "br", "div", "p", "table", "tbody", "td", "th", "tr"]

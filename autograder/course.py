@@ -25,7 +25,11 @@ def load_config(root: Path) -> Config:
     Si la carpeta no tiene `nbgrader_config.py`, vale la del repositorio.
     """
     folder = root if (root / CONFIG_FILE).exists() else ROOT
-    config = PyFileConfigLoader(CONFIG_FILE, path=str(folder)).load_config()
+    try:
+        config = PyFileConfigLoader(CONFIG_FILE, path=str(folder)).load_config()
+    except Exception as error:  # es un programa: puede fallar de cualquier manera
+        name = type(error).__name__
+        raise CourseError(f"{folder / CONFIG_FILE} no se puede leer: {name}: {error}") from None
     config.CourseDirectory.root = str(root)
     return config
 

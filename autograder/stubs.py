@@ -1,9 +1,10 @@
-"""El hueco que queda en la versión de estudiantes donde estaba la solución."""
+"""Las soluciones en lo que se publica: un hueco para estudiantes; sin marcas, en la resuelta."""
 
 from __future__ import annotations
 
 from nbformat import NotebookNode
 from nbgrader.preprocessors import ClearSolutions
+from nbgrader.preprocessors.base import NbGraderPreprocessor
 
 from autograder.notebooks import grade_id
 
@@ -20,3 +21,13 @@ class NamedClearSolutions(ClearSolutions):
             return super().preprocess_cell(cell, resources, cell_index)
         finally:
             self.code_stub = template
+
+
+class ClearSolutionMarks(NbGraderPreprocessor):
+    """Quita de la versión resuelta las líneas que delimitan cada solución."""
+
+    def preprocess_cell(self, cell: NotebookNode, resources: dict, cell_index: int):
+        lines = cell.source.splitlines()
+        marks = ("### BEGIN SOLUTION", "### END SOLUTION")
+        cell.source = "\n".join(line for line in lines if line.strip() not in marks)
+        return cell, resources

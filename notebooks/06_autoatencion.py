@@ -459,8 +459,7 @@ def words_of(ids: torch.Tensor) -> list[str]:
 # Tres telegramas de entrenamiento. Debajo de cada palabra, la posición de su pareja (se cuenta desde cero).
 
 # %% tags=["skip-execution"]
-train_ids, train_partners = make_telegrams(6000, seed=1)
-for ids, partners in zip(train_ids[:3], train_partners[:3]):
+for ids, partners in zip(*make_telegrams(3, seed=1)):
     words = words_of(ids)
     print("  ".join(f"{word:>9}" for word in words))
     print("  ".join(f"{j:>9}" for j in partners[: len(words)].tolist()), end="\n\n")
@@ -528,24 +527,23 @@ class TelegramReader(nn.Module):
 # frecuencia la clave de mayor peso es la pareja correcta. Al azar, la primera columna rondaría 1/5.
 
 
-# %% tags=["skip-execution"]
+# %% tags=["export"]
 def partner_loss(model, batch):
+    """Entropía cruzada al señalar la pareja; `batch` es `(ids, partners, mask)`."""
     ids, partners, mask = batch
     return F.cross_entropy(model(ids, mask)[0].flatten(0, 1), partners.flatten(), ignore_index=-100)
 
 
 def random_batches(ids, partners, mask=None, size=128):
     """Lotes al azar sin fin: `(ids [size, S], partners [size, S], mask)`."""
-    ids, partners = ids.to(device), partners.to(device)
     while True:
-        rows = torch.randint(len(ids), (size,), device=device)
+        rows = torch.randint(len(ids), (size,), device=ids.device)
         yield ids[rows], partners[rows], mask
 
 
 @torch.no_grad()
 def evaluate(model, ids, partners, mask=None):
     """Acierto de la respuesta y acierto del mapa (clave de mayor peso, media de las cabezas)."""
-    ids, partners = ids.to(device), partners.to(device)
     if mask is not None:
         mask = mask[:1].expand(len(ids), -1, -1)
     logits, _, weights = model(ids, mask)
@@ -555,30 +553,39 @@ def evaluate(model, ids, partners, mask=None):
     return right, looked
 
 
+def silence_queries(model):
+    """Deja las consultas a cero para siempre: todas las claves pesan igual."""
+    for parameter in model.attention.query.parameters():
+        nn.init.zeros_(parameter).requires_grad_(False)
+
+
 # %% [markdown]
 # La celda siguiente entrena las cuatro condiciones (unos segundos cada una).
 
 # %% tags=["skip-execution", "nbval-ignore-output"]
-seen = set(map(tuple, train_ids.tolist()))
-test_set, novel_set = make_telegrams(1500, seed=2), make_telegrams(1500, seed=3, novel=True)
-unseen = torch.tensor([tuple(row) not in seen for row in test_set[0].tolist()])
-test_set = [tensor[unseen] for tensor in test_set]  # los más cortos podrían repetirse
+train_set, test_set, novel_set = (
+    [tensor.to(device) for tensor in make_telegrams(count, seed, novel)]
+    for count, seed, novel in ((6000, 1, False), (1500, 2, False), (1500, 3, True))
+)
+seen = set(map(tuple, train_set[0].tolist()))  # los telegramas más cortos podrían repetirse
+unseen = torch.tensor([tuple(row) not in seen for row in test_set[0].tolist()], device=device)
+test_set = [tensor[unseen] for tensor in test_set]
+
 only_self = torch.eye(MAX_LENGTH, device=device).expand(128, -1, -1)  # [B, S, S]
 conditions = {"atención": None, "sin contexto": only_self, "uniforme": None, "sin posiciones": None}
 curves, readers, results = {}, {}, {}
 for name, mask in conditions.items():
     set_seed(6)
-    reader = TelegramReader(use_positions=name != "sin posiciones").to(device)
+    readers[name] = TelegramReader(use_positions=name != "sin posiciones").to(device)
     if name == "uniforme":
-        for parameter in reader.attention.query.parameters():
-            nn.init.zeros_(parameter).requires_grad_(False)
-    batches = random_batches(train_ids, train_partners, mask)
-    curves[name] = fit(reader, batches, partner_loss, steps=600, lr=5e-3, label=name)
-    readers[name] = reader
-    results[name] = (*evaluate(reader, *test_set, mask), *evaluate(reader, *novel_set, mask))
+        silence_queries(readers[name])
+    batches = random_batches(*train_set, mask)
+    curves[name] = fit(readers[name], batches, partner_loss, steps=600, lr=5e-3, label=name)
+    on_test, on_novel = (evaluate(readers[name], *data, mask) for data in (test_set, novel_set))
+    results[name] = (*on_test, on_novel[0])
 
 print(f"{'':15} acierto  acierto del mapa  acierto en parejas nunca vistas")
-for name, (right, looked, novel, _) in results.items():
+for name, (right, looked, novel) in results.items():
     print(f"{name:15} {right:7.3f}  {looked:16.3f}  {novel:31.3f}")
     if name == "atención":
         assert min(right, looked) > 0.98 and novel > 0.95
@@ -651,7 +658,7 @@ assert answers == ["mano", "nuevo", "cansadas", "niñas", "rota", "problema"]
 # Comparamos 1, 2 y 4 cabezas con el mismo número de parámetros y de pasos, y con dos semillas.
 
 
-# %% tags=["skip-execution"]
+# %% tags=["export"]
 def next_words(ids):
     """La palabra siguiente a cada una, `[B, S]`; −100 donde no hay."""
     following = F.pad(ids[:, 1:], (0, 1), value=PAD)
@@ -659,6 +666,7 @@ def next_words(ids):
 
 
 def both_losses(model, batch):
+    """Suma de las entropías cruzadas de las dos preguntas; `batch` es `(ids, partners, mask)`."""
     ids, partners, _ = batch
     partner_logits, next_logits, _ = model(ids)
     losses = (
@@ -668,11 +676,24 @@ def both_losses(model, batch):
     return sum(losses)
 
 
-@torch.no_grad()
 def mass_on(weights, target):
     """Peso medio que cada cabeza pone en la posición `target [B, S]` (−100: no cuenta)."""
-    picked = weights.gather(-1, target.clamp(min=0)[:, None, :, None].expand(*weights.shape[:3], 1))
-    return [head[target >= 0].mean().item() for head in picked.squeeze(-1).unbind(1)]
+    index = target.clamp(min=0)[:, None, :, None].expand(*weights.shape[:3], 1)
+    picked = weights.gather(-1, index).squeeze(-1)  # [B, h, S]
+    return [head[target >= 0].mean().item() for head in picked.unbind(1)]
+
+
+@torch.no_grad()
+def evaluate_both(model, ids, partners):
+    """Acierto en las dos preguntas y peso de cada cabeza en la pareja y en la siguiente."""
+    partner_logits, next_logits, weights = model(ids)
+    following = next_words(ids)
+    pairs = (partner_logits.argmax(-1) == partners)[partners >= 0].float().mean().item()
+    nexts = (next_logits.argmax(-1) == following)[following >= 0].float().mean().item()
+    position = torch.arange(1, ids.size(1) + 1, device=ids.device).expand_as(ids)
+    apart = (following >= 0) & (partners != position)  # si coinciden, no se distinguen
+    masses = [mass_on(weights, target.where(apart, -100)) for target in (partners, position)]
+    return pairs, nexts, *masses
 
 
 # %% [markdown]
@@ -680,24 +701,15 @@ def mass_on(weights, target):
 # solo las palabras en las que son distintas. Así, en cada cabeza, los dos pesos suman como mucho 1.
 
 # %% tags=["skip-execution", "nbval-ignore-output"]
-ids, partners = (tensor.to(device) for tensor in test_set)
-following = next_words(ids)
-next_position = torch.arange(1, MAX_LENGTH + 1, device=device).expand_as(ids)
-apart = (following >= 0) & (partners != next_position)
 heads = {}
 print("cabezas  semilla  pareja  siguiente  peso de cada cabeza en pareja / siguiente")
 for num_heads, seed in [(1, 6), (1, 7), (2, 6), (2, 7), (4, 6), (4, 7)]:
     set_seed(seed)
     reader = TelegramReader(num_heads=num_heads).to(device)
-    batches = random_batches(train_ids, train_partners)
-    fit(reader, batches, both_losses, steps=1000, lr=4e-3, label=f"{num_heads} cabezas")
-    with torch.no_grad():
-        partner_logits, next_logits, weights = reader(ids)
-    pairs = (partner_logits.argmax(-1) == partners)[partners >= 0].float().mean().item()
-    nexts = (next_logits.argmax(-1) == following)[following >= 0].float().mean().item()
-    content = mass_on(weights, partners.where(apart, -100))
-    position = mass_on(weights, next_position.where(apart, -100))
-    heads[num_heads, seed] = reader, pairs, nexts, content, position
+    label = f"{num_heads} cabezas"
+    fit(reader, random_batches(*train_set), both_losses, steps=1000, lr=4e-3, label=label)
+    pairs, nexts, content, position = evaluate_both(reader, *test_set)
+    heads[num_heads, seed] = reader, content
     shares = "   ".join(f"{c:.2f} / {p:.2f}" for c, p in zip(content, position))
     print(f"{num_heads:7}  {seed:7}  {pairs:6.3f}  {nexts:9.3f}  {shares}")
     assert nexts > 0.98
@@ -712,7 +724,7 @@ for num_heads, seed in [(1, 6), (1, 7), (2, 6), (2, 7), (4, 6), (4, 7)]:
 
 # %% tags=["skip-execution"]
 two_heads = heads[2, 6][0]
-pair_head = max((0, 1), key=heads[2, 6][3].__getitem__)
+pair_head = max((0, 1), key=heads[2, 6][1].__getitem__)
 weights = read_telegram(two_heads, telegram)
 figure, axes = plt.subplots(1, 2, figsize=(12, 3.2), layout="constrained")
 plot_links(weights[pair_head], telegram, axes[0], "Cabeza de contenido: mi pareja")

@@ -1,8 +1,7 @@
 """Comprobaciones del cuaderno 06: `MultiHeadSelfAttention` (1a) y ver la atención (1b).
 
-Los oráculos son `nn.MultiheadAttention` con los mismos parámetros (1a) y el modelo de la lección
-con los mismos parámetros (1b). Las tolerancias son de 1e-5: con vectores de 16 números como
-mucho, el redondeo en precisión simple queda por debajo de 2e-6.
+El oráculo es `nn.MultiheadAttention` con los mismos parámetros. Las tolerancias son de 1e-5: con
+vectores de 16 números como mucho, el redondeo en precisión simple queda por debajo de 2e-6.
 """
 
 import matplotlib.pyplot as plt
@@ -11,7 +10,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from autograder.checks import check, expect, expect_close, expect_error, expect_finite
-from autograder.notebooks import load
 
 ORDER_HINT = (
     "el orden de qkv_proj es consultas, claves, valores, y dentro de cada bloque van las cabezas."
@@ -34,6 +32,14 @@ def parameter_shapes(embed_dim: int) -> dict[str, tuple[int, ...]]:
     }
 
 
+def load_random_state(module) -> dict[str, torch.Tensor]:
+    """Da parámetros al azar a un módulo y los devuelve; pequeños: la softmax no debe saturarse."""
+    shapes = {name: value.shape for name, value in module.state_dict().items()}
+    state = {name: torch.randn(shape) * 0.4 for name, shape in shapes.items()}
+    module.load_state_dict(state)
+    return state
+
+
 def randomize(module, embed_dim: int) -> dict[str, torch.Tensor]:
     """Da a la capa parámetros al azar y los devuelve; falla si no son los del enunciado."""
     shapes = parameter_shapes(embed_dim)
@@ -43,12 +49,10 @@ def randomize(module, embed_dim: int) -> dict[str, torch.Tensor]:
     for name, shape in shapes.items():
         found = tuple(state[name].shape)
         expect(found == shape, f"{name} debería ser {list(shape)} y es {list(found)}.")
-    state = {name: torch.randn(value.shape) * 0.4 for name, value in state.items()}
-    module.load_state_dict(state)
-    return state
+    return load_random_state(module)
 
 
-def oracle(state, num_heads: int, x: torch.Tensor, mask=None, causal=False):
+def oracle(state, num_heads: int, x: torch.Tensor):
     """`out` y `weights` de la fórmula del enunciado, con `nn.MultiheadAttention`."""
     E = x.size(-1)
     attention = nn.MultiheadAttention(E, num_heads, batch_first=True).eval()
@@ -60,12 +64,8 @@ def oracle(state, num_heads: int, x: torch.Tensor, mask=None, causal=False):
             "out_proj.bias": state["out_proj.bias"],
         }
     )
-    future = torch.ones(x.size(1), x.size(1), dtype=torch.bool).triu(1) if causal else None
-    padding = None if mask is None else ~mask
     with torch.no_grad():
-        attended, weights = attention(
-            x, x, x, key_padding_mask=padding, attn_mask=future, average_attn_weights=False
-        )
+        attended, weights = attention(x, x, x, average_attn_weights=False)
         out = F.layer_norm(x + attended, (E,), state["norm.weight"], state["norm.bias"])
     return out, weights
 
@@ -125,7 +125,7 @@ def weights_match_torch(MultiHeadSelfAttention):
         expect_close(
             attention(x)[1],
             oracle(state, num_heads, x)[1],
-            f"los pesos con {num_heads} cabeza(s)",
+            f"los pesos con num_heads={num_heads}",
             "¿divides entre √d, con d = E / h? ¿separas las cabezas con view y luego transpose? "
             + ORDER_HINT.capitalize(),
         )
@@ -139,7 +139,7 @@ def output_matches_torch(MultiHeadSelfAttention):
         expect_close(
             attention(x)[0],
             oracle(state, num_heads, x)[0],
-            f"los valores de out con {num_heads} cabeza(s)",
+            f"los valores de out con num_heads={num_heads}",
             "si los pesos coinciden, mira cómo juntas las cabezas, el residuo y dónde normalizas.",
         )
 
@@ -216,21 +216,21 @@ def empty_sequence(MultiHeadSelfAttention):
 # --- 1a: causal -----------------------------------------------------------------------------------
 
 
-@check("ej1a_causal", "La máscara causal es la de nn.MultiheadAttention", points=1.0)
-def causal_matches_torch(MultiHeadSelfAttention):
-    attention, state = eval_layer(MultiHeadSelfAttention, 8, 2)
+@check("ej1a_causal", "Cada posición ve lo mismo que si la secuencia acabara en ella", points=1.0)
+def causal_equals_truncated(MultiHeadSelfAttention):
+    attention, _ = eval_layer(MultiHeadSelfAttention, 8, 2)
     x = torch.randn(2, 5, 8)
-    padding = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]).bool()
-    for mask, case in ((None, "sin relleno"), (padding, "con relleno")):
-        out, weights = attention(x, mask=mask, causal=True)
-        expected_out, expected_weights = oracle(state, 2, x, mask, causal=True)
+    out, weights = attention(x, causal=True)
+    for end in (1, 2, 5):
+        cut_out, cut_weights = attention(x[:, :end])
+        where = f"la posición {end - 1}, comparada con la última de una secuencia de {end}"
         expect_close(
-            weights,
-            expected_weights,
-            f"los pesos causales {case}",
+            weights[:, :, end - 1, :end],
+            cut_weights[:, :, -1].detach(),
+            f"los pesos de {where}",
             "cada posición se ve a sí misma y a las anteriores; la máscara va antes de la softmax.",
         )
-        expect_close(out, expected_out, f"los valores de out causales {case}")
+        expect_close(out[:, end - 1], cut_out[:, -1].detach(), f"las salidas de {where}")
 
 
 @check("ej1a_causal", "Relleno a la izquierda y causal a la vez", points=0.5)
@@ -304,10 +304,7 @@ def residual_survives_dropout(MultiHeadSelfAttention):
 def random_reference(SelfAttention, embed_dim: int, num_heads: int):
     """Una `SelfAttention` con parámetros al azar, y esos parámetros."""
     reference = SelfAttention(embed_dim, embed_dim, num_heads=num_heads)
-    shapes = {name: value.shape for name, value in reference.state_dict().items()}
-    state = {name: torch.randn(shape) * 0.4 for name, shape in shapes.items()}
-    reference.load_state_dict(state)
-    return reference, state
+    return reference, load_random_state(reference)
 
 
 @check("ej1a_comparacion", "Atiende igual que SelfAttention", points=1.0)
@@ -325,13 +322,10 @@ def attends_like_the_reference(from_self_attention, SelfAttention):
         for kind in ("weight", "bias"):
             name = f"out_proj.{kind}"
             expect_close(copied[name], state[f"fc_out.{kind}"], f"los valores de {name}")
-        x = torch.randn(2, 5, 8)
-        attention.eval()
-        expect_close(
-            attention(x)[1],
-            oracle(copied, num_heads, x)[1],
-            f"los pesos con {num_heads} cabeza(s)",
-            "¿la capa nueva tiene las mismas cabezas que la original?",
+        heads = attention(torch.randn(2, 5, 8))[1].size(1)
+        expect(
+            heads == num_heads,
+            f"La original tiene num_heads={num_heads} y la nueva atiende con {heads}.",
         )
 
 
@@ -346,12 +340,11 @@ def does_not_share_memory(from_self_attention, SelfAttention):
 # --- 1b: extraer los pesos ------------------------------------------------------------------------
 
 
-def twin_models(TelegramReader, dropout: float = 0.0):
-    """El modelo de quien estudia y el de la lección, con los mismos parámetros."""
-    trusted = load("06_autoatencion").TelegramReader(embed_dim=16, num_heads=2).eval()
+def random_reader(TelegramReader, dropout: float = 0.0):
+    """El modelo de la lección con parámetros al azar, en modo evaluación, y esos parámetros."""
     model = TelegramReader(embed_dim=16, num_heads=2, dropout=dropout)
-    model.load_state_dict(trusted.state_dict())
-    return model, trusted
+    model.eval()
+    return model, load_random_state(model)
 
 
 def telegram_ids(length: int) -> torch.Tensor:
@@ -361,23 +354,37 @@ def telegram_ids(length: int) -> torch.Tensor:
     return ids
 
 
-def expected_map(trusted, ids: torch.Tensor) -> torch.Tensor:
+def expected_map(state, ids: torch.Tensor) -> torch.Tensor:
+    """El mapa del modelo, `[h, n, n]`, con `nn.MultiheadAttention` y sus parámetros."""
     n = int((ids != 0).sum())
-    with torch.no_grad():
-        return trusted(ids[None])[-1][0, :, :n, :n]
+    x = state["word.weight"][ids[:n]] + state["position.weight"][:n]
+    norm = [state[f"attention.layer_norm.{kind}"] for kind in ("weight", "bias")]
+    z = F.layer_norm(x, (16,), *norm)[None]
+    projections = {
+        f"qkv_proj.{kind}": torch.cat(
+            [state[f"attention.{p}.{kind}"] for p in ("query", "key", "value")]
+        )
+        for kind in ("weight", "bias")
+    }
+    rest = {
+        "out_proj.weight": torch.zeros(16, 16),
+        "out_proj.bias": torch.zeros(16),
+        "norm.weight": torch.ones(16),
+        "norm.bias": torch.zeros(16),
+    }
+    return oracle({**projections, **rest}, 2, z)[1][0]
 
 
 @check("ej1b_extraer", "Son los pesos del modelo", points=1.0)
 def map_matches_model(attention_map, TelegramReader):
-    model, trusted = twin_models(TelegramReader)
-    model.eval()
+    model, state = random_reader(TelegramReader)
     ids = telegram_ids(8)
-    expect_close(attention_map(model, ids), expected_map(trusted, ids), "los pesos")
+    expect_close(attention_map(model, ids), expected_map(state, ids), "los pesos")
 
 
 @check("ej1b_extraer", "En modo evaluación, y dejando el modelo como estaba", points=0.5)
 def map_in_eval_mode(attention_map, TelegramReader):
-    model, trusted = twin_models(TelegramReader, dropout=0.5)
+    model, state = random_reader(TelegramReader, dropout=0.5)
     ids = telegram_ids(8)
     for training in (True, False):
         model.train(training)
@@ -385,7 +392,7 @@ def map_in_eval_mode(attention_map, TelegramReader):
         mode = "entrenamiento" if training else "evaluación"
         expect_close(
             weights,
-            expected_map(trusted, ids),
+            expected_map(state, ids),
             f"los pesos, con el modelo en modo {mode}",
             "el dropout altera el mapa: pasa a modo evaluación antes de leerlo.",
         )
@@ -399,13 +406,12 @@ def map_in_eval_mode(attention_map, TelegramReader):
 
 @check("ej1b_extraer", "Sin las posiciones de relleno", points=0.5)
 def map_without_padding(attention_map, TelegramReader):
-    model, trusted = twin_models(TelegramReader)
-    model.eval()
+    model, state = random_reader(TelegramReader)
     for length in (2, 5):
         ids = telegram_ids(length)
         expect_close(
             attention_map(model, ids),
-            expected_map(trusted, ids),
+            expected_map(state, ids),
             f"los pesos de un telegrama de {length} palabras",
         )
 

@@ -179,7 +179,7 @@ class Feedback:
             + "</li>"
             for r in self.results
         )
-        return f"<p><b>{html.escape(self.headline)}</b></p><ul>{items}</ul>"
+        return f"<ul>{items}</ul>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         return {

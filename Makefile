@@ -1,0 +1,41 @@
+# Las órdenes del curso. Todas preparan solas el entorno (.venv) la primera vez.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/listo
+DEMO := demo/curso
+
+.PHONY: demo test lab build lint clean
+
+$(READY): constraints.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $(READY)
+
+build: $(READY)  ## de los maestros a todo lo demás
+	$(BIN)/python -m autograder build
+
+demo: build  ## corrige una cohorte de muestra, de principio a fin
+	$(BIN)/python demo/cohort.py $(DEMO)
+	$(BIN)/python -m autograder grade 06_autoatencion --course-dir $(DEMO)
+	$(BIN)/nbgrader generate_feedback 06_autoatencion --course-dir $(DEMO) --log-level=ERROR
+	@echo "Resultados de cada estudiante: $(DEMO)/feedback/*/06_autoatencion/06_autoatencion.html"
+
+test: $(READY) lint  ## todas las pruebas
+	$(BIN)/python -m autograder build --check
+	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --nbval notebooks
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lab: $(READY)  ## JupyterLab, con una copia de los cuadernos de estudiantes
+	mkdir -p mis_cuadernos
+	cp -Rn release/. mis_cuadernos/ || true
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/mis_cuadernos
+
+clean:
+	rm -rf $(VENV) $(DEMO)

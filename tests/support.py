@@ -1,0 +1,92 @@
+"""Herramientas de las pruebas: rellenar un cuaderno con respuestas y corregirlas sin kernel."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from dataclasses import dataclass, field
+from functools import cache
+
+from nbformat import NotebookNode
+from nbgrader.utils import is_grade, is_solution
+
+from autograder.checks import checks_of, run_checks
+from autograder.inlining import inline_helpers
+from autograder.masters import HIDDEN_REGION, read_master
+from autograder.notebooks import ROOT, grade_id, load, read
+
+Edits = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Una respuesta (la solución con cambios, o reescrita) y las comprobaciones que debe perder."""
+
+    name: str
+    cell: str
+    edits: Edits = field(default_factory=list)
+    source: str = ""
+    loses: frozenset[str] = frozenset()
+
+    def answer(self, notebook: str) -> dict[str, str]:
+        """El código que pone en su celda."""
+        if self.source:
+            return {self.cell: f"# ejercicio: {self.cell}\n{self.source}"}
+        source = solved_cells(notebook)[self.cell]
+        for old, new in self.edits:
+            assert source.count(old) == 1, f"{self.name}: «{old}» está {source.count(old)} veces"
+            source = source.replace(old, new)
+        return {self.cell: source}
+
+
+def published(folder: str, name: str) -> NotebookNode:
+    """El cuaderno `name` de source, release o solutions."""
+    return read(ROOT / folder / name / f"{name}.ipynb")
+
+
+def solved_cells(name: str) -> dict[str, str]:
+    """El código de cada celda de solución, resuelto."""
+    cells = published("solutions", name).cells
+    return {str(grade_id(c)): c.source for c in cells if is_solution(c) and c.cell_type == "code"}
+
+
+def filled(notebook: NotebookNode, answers: dict[str, str]) -> NotebookNode:
+    """Una copia con esas respuestas en sus celdas."""
+    notebook = copy.deepcopy(notebook)
+    for cell in notebook.cells:
+        if grade_id(cell) in answers:
+            cell.source = answers[str(grade_id(cell))]
+    return notebook
+
+
+def lost_checks(name: str, answers: dict[str, str], seed: int = 0) -> dict[str, str]:
+    """Las comprobaciones que pierden unas respuestas, y por qué, sin kernel ni cuaderno.
+
+    Como en una entrega, si falla una prueba visible se pierden todas las de su celda.
+    """
+    master = _master(name)
+    namespace = vars(load(master))
+    for source in answers.values():
+        exec(compile(source, "<respuesta>", "exec"), namespace)
+    lost = {}
+    for cell in master.cells:
+        if is_grade(cell) and not is_solution(cell):
+            lost |= _lost_in_cell(name, cell, namespace, seed)
+    return lost
+
+
+@cache
+def _master(name: str) -> NotebookNode:
+    return inline_helpers(read_master(name))
+
+
+def _lost_in_cell(name: str, cell: NotebookNode, namespace: dict, seed: int) -> dict[str, str]:
+    checks = checks_of(name, grade_id(cell))
+    hidden = HIDDEN_REGION.search(cell.source)
+    try:
+        exec(compile(cell.source[: hidden.start()], f"<{grade_id(cell)}>", "exec"), namespace)
+    except Exception as error:
+        return {c.name: f"prueba visible: {error}" for c in checks}
+    call = ast.parse(hidden.group(1)).body[-1].value
+    arguments = [namespace[argument.id] for argument in call.args[2:]]
+    return {r.name: r.message for r in run_checks(checks, *arguments, seed=seed) if not r.passed}
