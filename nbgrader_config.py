@@ -11,7 +11,7 @@ from nbgrader.server_extensions.formgrader import handlers
 from sqlalchemy.exc import SAWarning
 
 import autograder
-from autograder.execution import KERNEL_ARGUMENTS, Limits
+from autograder.execution import Limits
 from autograder.stubs import ClearSolutionMarks, NamedClearSolutions
 
 c = get_config()  # noqa: F821
@@ -41,7 +41,6 @@ c.GenerateSolution.preprocessors = [
 # La corrección. Lo que una respuesta correcta escriba en stderr (un aviso de PyTorch, por ejemplo)
 # no le cuesta la nota: nbgrader pondría un cero.
 limits = Limits()
-c.Execute.extra_arguments = KERNEL_ARGUMENTS
 c.Execute.timeout = limits.cell_seconds
 c.Execute.error_on_timeout = limits.timeout_error()
 c.IgnorePattern.enabled = True

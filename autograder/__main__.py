@@ -1,5 +1,7 @@
 """`python -m autograder`."""
 
-from autograder.cli import app
+import sys
 
-app(prog_name="python -m autograder")
+from autograder.cli import main
+
+sys.exit(main())

@@ -19,7 +19,6 @@ from autograder import checks
 from autograder.assignments import student_version
 from autograder.course import Course
 from autograder.errors import CourseError
-from autograder.execution import KERNEL_ARGUMENTS
 from autograder.inlining import inline_helpers
 from autograder.masters import master_names, read_master
 from autograder.notebooks import HELPERS, MASTERS, ROOT, dumps, read, tags
@@ -119,7 +118,7 @@ def _fingerprint(master: NotebookNode, name: str) -> str:
     """Huella de todo el código del que dependen las salidas: celdas, ayudas y comprobaciones."""
     cells = [cell.source for cell in inline_helpers(master).cells if cell.cell_type == "code"]
     check_files = [Path(checks.__file__), Path(checks.__file__).parent / f"{name}.py"]
-    texts = [*cells, *(path.read_text(encoding="utf-8") for path in check_files)]
+    texts = [*cells, *(path.read_text(encoding="utf-8") for path in check_files if path.exists())]
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
@@ -129,7 +128,6 @@ def _execute(notebook: NotebookNode, name: str) -> None:
         timeout=CELL_TIMEOUT,
         skip_cells_with_tag="",
         record_timing=False,
-        extra_arguments=[*KERNEL_ARGUMENTS],
         resources={"metadata": {"path": str(MASTERS)}},
     )
     try:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,43 +15,88 @@ from autograder.assignments import Assignment, recognise
 from autograder.cohort import Outcome, grade_submissions
 from autograder.course import Course
 from autograder.errors import CourseError
-from autograder.execution import Limits
 from autograder.grading import ExerciseResult, GradedNotebook, grade_notebook
 from autograder.masters import master_names
 from autograder.notebooks import ROOT, read
 
+# Lo que typer escribe en inglés en sus ayudas.
+HELP_WORDS = {
+    "Usage:": "Uso:",
+    "[OPTIONS]": "[OPCIONES]",
+    "COMMAND [ARGS]...": "ORDEN [ARGUMENTOS]...",
+    "Options:": "Opciones:",
+    "Arguments:": "Argumentos:",
+    "Commands:": "Órdenes:",
+    "Show this message and exit.": "Muestra esta ayuda.",
+    "[required]": "",
+}
+
+
+class _SpanishHelp:
+    def get_help(self, ctx: Any) -> str:
+        text = super().get_help(ctx)  # type: ignore[misc]
+        for english, spanish in HELP_WORDS.items():
+            text = text.replace(english, spanish)
+        return text
+
+
+class _Group(_SpanishHelp, typer.core.TyperGroup):  # type: ignore[misc]
+    pass
+
+
+class _Command(_SpanishHelp, typer.core.TyperCommand):  # type: ignore[misc]
+    pass
+
+
 app = typer.Typer(
+    cls=_Group,
     help="Construye el curso y corrige sus ejercicios.",
     add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 console = Console()
 
 CourseDir = Annotated[
     Path,
-    typer.Option("--course-dir", help="Carpeta del curso, como en nbgrader.", show_default=False),
+    typer.Option(
+        "--course-dir",
+        metavar="CARPETA",
+        help="La del curso, como en nbgrader; si falta, este repositorio.",
+        show_default=False,
+    ),
 ]
 
 
-def _one_line_errors(command: Callable) -> Callable:
-    """Un `CourseError` se muestra en una línea y termina con código 2."""
+def main(arguments: list[str] | None = None) -> int:
+    """Ejecuta una orden y devuelve su código: 2 si quien la da puede arreglar lo que falla."""
+    try:
+        code = app(arguments, prog_name="python -m autograder", standalone_mode=False)
+    except CourseError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # no es un error de uso
+            raise
+        print(f"{_usage_problem(error)} Mira «python -m autograder --help».", file=sys.stderr)
+        return 2
+    return code if isinstance(code, int) else 0
 
-    @wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except CourseError as error:
-            print(error, file=sys.stderr)
-            raise typer.Exit(2) from None
 
-    return wrapped
+def _usage_problem(error: Any) -> str:
+    """Qué tiene mal escrito la orden, según el error de typer."""
+    name = type(error).__name__
+    if name == "NoSuchOption":
+        return f"No existe la opción {error.option_name}."
+    if name == "MissingParameter":
+        return f"Falta {error.param.metavar}."
+    return "La orden no se entiende."
 
 
-@app.command("build")
-@_one_line_errors
+@app.command("build", cls=_Command)
 def build_command(
-    names: Annotated[list[str] | None, typer.Argument(help="Cuadernos; si faltan, todos.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[CUADERNO]...", help="Si faltan, todos.")
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Solo comprueba que todo esté al día.")
     ] = False,
@@ -76,16 +119,18 @@ def build_command(
         console.print(f"{'escrito ' if changed else 'sin cambios'} {path.relative_to(ROOT)}")
 
 
-@app.command("check")
-@_one_line_errors
+@app.command("check", cls=_Command)
 def check_command(
-    notebook: Annotated[Path, typer.Argument(help="El cuaderno resuelto (.ipynb).")],
+    notebook: Annotated[
+        Path, typer.Argument(metavar="CUADERNO", help="El cuaderno resuelto (.ipynb).")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Escribe el resultado en JSON.")] = False,
     course_dir: CourseDir = ROOT,
 ) -> None:
     """Corrige un cuaderno sin anotar nada."""
     submission = read(notebook)
-    graded = grade_notebook(submission, recognise(submission, Course(course_dir)))
+    course = Course(course_dir)
+    graded = grade_notebook(submission, recognise(submission, course), course.limits)
     if as_json:
         print(
             json.dumps(
@@ -96,19 +141,21 @@ def check_command(
     _print_graded(graded)
 
 
-@app.command("grade")
-@_one_line_errors
+@app.command("grade", cls=_Command)
 def grade_command(
-    assignment: Annotated[str, typer.Argument(help="La entrega, por ejemplo 06_autoatencion.")],
+    assignment: Annotated[
+        str, typer.Argument(metavar="ENTREGA", help="Por ejemplo, 06_autoatencion.")
+    ],
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Escribe también los resultados en este archivo.")
+        Path | None,
+        typer.Option("--json", metavar="ARCHIVO", help="Escribe también ahí los resultados."),
     ] = None,
     course_dir: CourseDir = ROOT,
 ) -> None:
     """Corrige todas las entregas de submitted/ y las anota en el libro de nbgrader."""
     course = Course(course_dir)
     outcomes = []
-    for outcome in grade_submissions(course, assignment, Limits()):
+    for outcome in grade_submissions(course, assignment):
         outcomes.append(outcome)
         state = outcome.problem or "corregida"
         console.print(f"{outcome.student}: {state} ({outcome.seconds:.1f} s)", highlight=False)

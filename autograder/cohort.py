@@ -13,7 +13,6 @@ from autograder import gradebook
 from autograder.assignments import Assignment
 from autograder.course import Course
 from autograder.errors import CourseError
-from autograder.execution import Limits
 from autograder.grading import GradedNotebook, grade_notebook
 from autograder.notebooks import read
 
@@ -38,7 +37,7 @@ class Outcome:
         }
 
 
-def grade_submissions(course: Course, name: str, limits: Limits) -> Iterator[Outcome]:
+def grade_submissions(course: Course, name: str) -> Iterator[Outcome]:
     """Corrige y anota cada entrega de `submitted/`; una que falla no detiene a las demás.
 
     Raises:
@@ -53,11 +52,12 @@ def grade_submissions(course: Course, name: str, limits: Limits) -> Iterator[Out
         for student, path in found.items():
             start = perf_counter()
             try:
-                graded = grade_notebook(read(path), assignment, limits)
+                graded = grade_notebook(read(path), assignment, course.limits)
             except CourseError as error:
                 if path.exists():
                     gradebook.record_unreadable(course, name, student)
-                yield Outcome(student, perf_counter() - start, problem=str(error))
+                problem = str(error).replace(f"{course.root}/", "")
+                yield Outcome(student, perf_counter() - start, problem=problem)
                 continue
             gradebook.record(course, assignment, student, graded)
             yield Outcome(student, perf_counter() - start, graded)

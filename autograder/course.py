@@ -14,6 +14,7 @@ from nbgrader.coursedir import CourseDirectory
 from traitlets.config import Config, PyFileConfigLoader
 
 from autograder.errors import CourseError
+from autograder.execution import Limits
 from autograder.notebooks import ROOT
 
 CONFIG_FILE = "nbgrader_config.py"
@@ -49,6 +50,11 @@ class Course:
     def directory(self) -> CourseDirectory:
         """Las carpetas y la base de datos, como las entiende nbgrader."""
         return CourseDirectory(config=self.config)
+
+    @property
+    def limits(self) -> Limits:
+        """Los límites de una entrega, que se fijan en `nbgrader_config.py`."""
+        return Limits(cell_seconds=self.config.Execute.get("timeout", Limits.cell_seconds))
 
     def assignments(self) -> list[str]:
         """Los nombres de las entregas del curso, en orden."""

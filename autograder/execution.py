@@ -11,9 +11,6 @@ from nbformat.v4 import new_output
 from nbgrader.preprocessors import Execute
 from nbgrader.utils import is_grade, setenv
 
-# Sin esto, cada kernel escribe en la terminal un aviso sobre sus sockets.
-KERNEL_ARGUMENTS = ["--IPKernelApp.log_level=ERROR"]
-
 
 @dataclass(frozen=True)
 class Limits:
@@ -40,7 +37,6 @@ def execute(notebook: NotebookNode, limits: Limits) -> NotebookNode:
     step = Execute(
         timeout=limits.cell_seconds,
         error_on_timeout=limits.timeout_error(),
-        extra_arguments=[*KERNEL_ARGUMENTS],
     )
     with tempfile.TemporaryDirectory() as folder, setenv(NBGRADER_EXECUTION="autograde"):
         try:

@@ -128,9 +128,9 @@ def _order_problems(notebook: NotebookNode) -> Iterator[str]:
     """Cada celda de solución va seguida, antes de la próxima, por sus pruebas."""
     pending = None
     for cell in notebook.cells:
-        if is_grade(cell):
+        if is_grade(cell) and not is_solution(cell):
             pending = None
-        elif is_solution(cell):
+        elif is_solution(cell) and not is_grade(cell):
             if pending:
                 yield f"{pending}: no la sigue ninguna celda de pruebas."
             pending = grade_id(cell)

@@ -1,0 +1,60 @@
+"""Un solo conjunto de versiones, y que lo usen todos."""
+
+import re
+import tomllib
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from autograder.notebooks import ROOT
+
+
+def text_of(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+PROJECT = tomllib.loads(text_of("pyproject.toml"))["project"]
+DIRECT = [
+    Requirement(text)
+    for text in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
+]
+PINNED = {
+    canonicalize_name(name): Version(version)
+    for name, version in re.findall(r"^([\w.-]+)==(\S+)$", text_of("constraints.txt"), re.M)
+}
+
+
+@pytest.mark.parametrize("requirement", DIRECT, ids=str)
+def test_every_dependency_has_one_version_that_fits(requirement):
+    assert PINNED[canonicalize_name(requirement.name)] in requirement.specifier
+
+
+def test_constraints_pin_everything_once():
+    lines = [line for line in text_of("constraints.txt").splitlines() if not line.startswith("#")]
+    assert len(lines) == len(PINNED)
+
+
+def test_torch_is_the_agreed_one():
+    assert str(PINNED["torch"]) == "2.13.0"
+
+
+def test_everyone_installs_with_the_same_constraints():
+    assert "pip install --quiet --disable-pip-version-check -c constraints.txt -e" in text_of(
+        "Makefile"
+    )
+    assert re.search(r"- -c constraints\.txt\n\s+- -e \.\[dev\]", text_of("environment.yml"))
+    assert "make test" in text_of(".ci/run")
+    assert "pip install" not in text_of(".ci/run")
+
+
+def test_python_version_agrees():
+    wanted = re.search(r"python=(\d+\.\d+)", text_of("environment.yml"))[1]
+    assert Version(wanted) in Requirement(f"python{PROJECT['requires-python']}").specifier
+
+
+def test_personal_data_is_ignored_by_git():
+    ignored = text_of(".gitignore").splitlines()
+    for path in ("gradebook.db", "submitted/", "autograded/", "feedback/"):
+        assert path in ignored
