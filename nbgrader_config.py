@@ -1,5 +1,7 @@
 """Configuración de nbgrader para este curso: la leen todas sus órdenes y Formgrader."""
 
+import os
+import sys
 import warnings
 from pathlib import Path
 
@@ -15,6 +17,11 @@ from autograder.execution import Limits
 from autograder.stubs import ClearSolutionMarks, NamedClearSolutions
 
 c = get_config()  # noqa: F821
+
+# Para crear el libro de notas, nbgrader llama a «alembic» por su nombre: que encuentre el de este
+# entorno aunque no esté activado.
+environment = str(Path(sys.executable).parent)
+os.environ["PATH"] = os.pathsep.join([environment, os.environ.get("PATH", os.defpath)])
 
 # nbgrader 0.9 provoca avisos de SQLAlchemy que no dicen nada a quien corrige.
 warnings.filterwarnings("ignore", category=SAWarning, module="nbgrader")

@@ -53,6 +53,7 @@ app = typer.Typer(
     help="Construye el curso y corrige sus ejercicios.",
     add_completion=False,
     rich_markup_mode=None,
+    pretty_exceptions_enable=False,
 )
 console = Console()
 
