@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from nbformat import NotebookNode
 from nbgrader.converters import GenerateAssignment
-from nbgrader.preprocessors import SaveCells
+from nbgrader.preprocessors import ClearHiddenTests, SaveCells
 from nbgrader.utils import is_grade, is_solution
 
 from autograder.course import Course
@@ -29,11 +29,11 @@ class Assignment:
             CourseError: si el curso no la tiene.
         """
         notebook = read(course.source_path(name))
-        released = {grade_id(c): c for c in student_version(course, name, notebook).cells}
+        steps = [step for step in registration_steps(course) if step is not SaveCells]
+        registered = {grade_id(c): c for c in course.preprocess(notebook, steps, name).cells}
         for cell in notebook.cells:
-            if is_solution(cell):  # con ella se sabe si una respuesta se dejó como estaba
-                checksum = released[grade_id(cell)].metadata["nbgrader"]["checksum"]
-                cell.metadata["nbgrader"]["checksum"] = checksum
+            if grade_id(cell):  # con el checksum se sabe si una respuesta se dejó como estaba
+                cell.metadata = registered[grade_id(cell)].metadata
         return cls(name, notebook)
 
     @property
@@ -45,6 +45,12 @@ class Assignment:
     def grade_ids(self) -> set[str]:
         """Todos los identificadores de nbgrader de la entrega."""
         return {identifier for cell in self.notebook.cells if (identifier := grade_id(cell))}
+
+
+def registration_steps(course: Course) -> list[type]:
+    """Los preprocesadores con los que nbgrader anota una entrega: hasta quitar lo oculto."""
+    steps = GenerateAssignment(coursedir=course.directory, config=course.config).preprocessors
+    return steps[: steps.index(ClearHiddenTests)]
 
 
 def student_version(course: Course, name: str, source: NotebookNode) -> NotebookNode:

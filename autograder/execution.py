@@ -9,7 +9,7 @@ from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 from nbgrader.preprocessors import Execute
-from nbgrader.utils import is_grade, setenv
+from nbgrader.utils import is_grade, is_solution, setenv
 
 
 @dataclass(frozen=True)
@@ -31,25 +31,26 @@ class Limits:
 def execute(notebook: NotebookNode, limits: Limits) -> NotebookNode:
     """Ejecuta el cuaderno en una carpeta temporal y devuelve una copia con sus salidas.
 
-    Los errores y los tiempos agotados se anotan en su celda y se sigue con la próxima. Si el
-    kernel muere, las celdas de pruebas que quedaban por ejecutar llevan un error que lo dice.
+    Los errores y los tiempos agotados se anotan en su celda y se sigue con la próxima. Una celda de
+    pruebas que no llegó a su resultado (porque murió el kernel, por ejemplo) lleva un error que lo
+    dice: nbgrader daría todos los puntos a una celda sin salidas.
     """
-    step = Execute(
-        timeout=limits.cell_seconds,
-        error_on_timeout=limits.timeout_error(),
-    )
+    step = Execute(timeout=limits.cell_seconds, error_on_timeout=limits.timeout_error())
     with tempfile.TemporaryDirectory() as folder, setenv(NBGRADER_EXECUTION="autograde"):
         try:
             executed, _ = step.preprocess(notebook, {"metadata": {"path": folder}})
         except DeadKernelError:
             executed = step.nb
-            _mark_dead_kernel(executed)
+    for cell in executed.cells:
+        if is_grade(cell) and not is_solution(cell) and not _has_outcome(cell):
+            cell.outputs.append(_unfinished())
     return executed
 
 
-def _mark_dead_kernel(notebook: NotebookNode) -> None:
-    message = "El kernel murió antes de llegar a esta celda o mientras la ejecutaba."
-    for cell in notebook.cells:
-        if cell.cell_type == "code" and is_grade(cell) and cell.execution_count is None:
-            error = new_output("error", ename="KernelMuerto", evalue=message, traceback=[message])
-            cell.outputs.append(error)
+def _has_outcome(cell: NotebookNode) -> bool:
+    return any(output.output_type in ("execute_result", "error") for output in cell.outputs)
+
+
+def _unfinished() -> NotebookNode:
+    message = "Las pruebas no llegaron al final: el programa se cerró antes o durante ellas."
+    return new_output("error", ename="ProgramaCerrado", evalue=message, traceback=[message])

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nbgrader.api import Gradebook
-from nbgrader.converters import Autograde, GenerateAssignment
-from nbgrader.preprocessors import ClearHiddenTests, Execute
+from nbgrader.converters import Autograde
+from nbgrader.preprocessors import Execute
 
-from autograder.assignments import Assignment
+from autograder.assignments import Assignment, registration_steps
 from autograder.course import Course
 from autograder.errors import CourseError
 from autograder.grading import GradedNotebook
@@ -24,12 +24,10 @@ def register(course: Course, assignment: Assignment) -> None:
     Raises:
         CourseError: si el libro tiene entregas corregidas y las celdas ya no son las mismas.
     """
-    steps = GenerateAssignment(coursedir=course.directory, config=course.config).preprocessors
-    steps = steps[: steps.index(ClearHiddenTests)]  # hasta SaveCells: con las pruebas ocultas
     with Gradebook(course.directory.db_url) as book:
         book.update_or_create_assignment(assignment.name)
     try:
-        course.preprocess(assignment.notebook, steps, assignment.name)
+        course.preprocess(assignment.notebook, registration_steps(course), assignment.name)
     except RuntimeError as error:
         if "submissions associated" not in str(error):
             raise

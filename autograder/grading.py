@@ -105,7 +105,7 @@ def _restored_cell(cell: NotebookNode, official: dict[str | None, NotebookNode])
         restored = copy.deepcopy(original)
         restored.source = original.source if is_locked(original) else cell.source
         return restored
-    cell.metadata["nbgrader"] = copy.deepcopy(original.metadata["nbgrader"])
+    cell.metadata = copy.deepcopy(original.metadata)
     return cell
 
 
@@ -170,6 +170,6 @@ def _error_message(cell: NotebookNode) -> str:
     error = errors[-1]
     if error.ename == "NotImplementedError":
         return f"Está sin resolver: {error.evalue}".rstrip(": ") + "."
-    if error.ename in ("AssertionError", "TiempoAgotado", "KernelMuerto"):
+    if error.ename in ("AssertionError", "TiempoAgotado", "ProgramaCerrado"):
         return error.evalue or "Falló una prueba visible."
     return f"Las pruebas se detuvieron con {error.ename}: {error.evalue}"

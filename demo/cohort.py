@@ -30,16 +30,18 @@ ENDLESS = (
     "    while indices.size(-1) < k:  # nunca termina si k es mayor que n\n"
     "        pass\n",
 )
+EXERCISE_1A = ("ej1a_clase", "ej1a_copia")
 EXERCISE_1B = ("ej1b_mapa", "ej1b_dibujo", "ej1b_lista", "ej1b_analisis")
 
 
 def make_cohort(course: Path) -> dict[str, str]:
     """Crea el curso de muestra y devuelve qué clase de entrega es la de cada estudiante."""
-    solved = nbformat.read(ROOT / "solutions" / ASSIGNMENT / FILE, as_version=4)
     empty = nbformat.read(ROOT / "release" / ASSIGNMENT / FILE, as_version=4)
+    solutions = nbformat.read(ROOT / "solutions" / ASSIGNMENT / FILE, as_version=4)
+    solved = with_answers(empty, solutions, EXERCISE_1A + EXERCISE_1B)
     kinds = {
         "perfecta": solved,
-        "parcial: solo el ejercicio 1a": with_cells_from(solved, empty, EXERCISE_1B),
+        "parcial: solo el ejercicio 1a": with_answers(empty, solutions, EXERCISE_1A),
         "vacía": empty,
         "error: escala con √E": edited(solved, *SCALE),
         "error: máscara causal estricta": edited(solved, *STRICT_CAUSAL),
@@ -68,13 +70,13 @@ def edited(notebook: NotebookNode, grade_id: str, old: str, new: str) -> Noteboo
     return notebook
 
 
-def with_cells_from(
-    notebook: NotebookNode, other: NotebookNode, grade_ids: tuple[str, ...]
+def with_answers(
+    notebook: NotebookNode, answered: NotebookNode, grade_ids: tuple[str, ...]
 ) -> NotebookNode:
-    """Una copia con el contenido que otro cuaderno tiene en unas celdas."""
+    """Una copia con las respuestas de otro cuaderno en unas celdas."""
     notebook = copy.deepcopy(notebook)
     for grade_id in grade_ids:
-        cells_by_id(notebook)[grade_id].source = cells_by_id(other)[grade_id].source
+        cells_by_id(notebook)[grade_id].source = cells_by_id(answered)[grade_id].source
     return notebook
 
 

@@ -135,7 +135,7 @@ def test_a_dead_kernel_loses_what_was_left_and_says_so(grade, solved):
     graded = grade(deadly)
     result = result_of(graded, "ej1b_topk")
     assert result.points == 0
-    assert "kernel murió" in result.message
+    assert "el programa se cerró" in result.message
     assert graded.points == FULL - result.max_points
 
 
