@@ -77,7 +77,7 @@ def test_every_kind_of_submission_gets_what_it_should(ours):
         "estudiante_03": 0.0,  # vacía
         "estudiante_04": 15.0,  # √E: los pesos y la salida
         "estudiante_05": 17.0,  # causal estricta
-        "estudiante_06": 16.5,  # mapa traspuesto
+        "estudiante_06": 17.0,  # mapa traspuesto
         "estudiante_07": 16.5,  # bucle sin fin
         "estudiante_08": None,  # no es JSON
     }

@@ -4,6 +4,8 @@ El oráculo es `nn.MultiheadAttention` con los mismos parámetros. Las toleranci
 vectores de 16 números como mucho, el redondeo en precisión simple queda por debajo de 2e-6.
 """
 
+import contextlib
+
 import matplotlib.pyplot as plt
 import torch
 from torch import nn
@@ -421,6 +423,15 @@ def map_without_padding(attention_map, TelegramReader):
 TOKENS = ["rota", "mano", "perros", "nuevo", "mojados"]
 
 
+@contextlib.contextmanager
+def closing_figures():
+    """Cierra las figuras al salir, también si falla: en un cuaderno se verían bajo la celda."""
+    try:
+        yield
+    finally:
+        plt.close("all")
+
+
 def random_map(n: int) -> torch.Tensor:
     return torch.randn(n, n).softmax(-1)
 
@@ -433,6 +444,7 @@ def image_of(ax, index: int = -1) -> torch.Tensor:
 
 
 @check("ej1b_dibujar", "La imagen son los pesos, sin trasponer ni reescalar", points=1.0)
+@closing_figures()
 def image_is_the_weights(plot_attention):
     weights = random_map(5)
     expect_close(
@@ -441,10 +453,10 @@ def image_is_the_weights(plot_attention):
         "los valores de la imagen",
         "filas: consultas; columnas: claves; los pesos se dibujan tal cual.",
     )
-    plt.close("all")
 
 
 @check("ej1b_dibujar", "Una etiqueta por palabra, en su sitio, en los dos ejes", points=1.0)
+@closing_figures()
 def every_token_is_labelled(plot_attention):
     ax = plot_attention(random_map(5), TOKENS)
     expect(ax is not None, "La función no devuelve los ejes.")
@@ -457,13 +469,12 @@ def every_token_is_labelled(plot_attention):
             f"En el eje {name} las etiquetas están en {places}, no en 0, 1, 2, 3 y 4.",
             "fija posiciones y etiquetas a la vez.",
         )
-    plt.close("all")
 
 
 @check("ej1b_dibujar", "Escala de color de 0 a 1, en los ejes que se le dan", points=0.5)
+@closing_figures()
 def fixed_scale_and_given_axes(plot_attention):
-    first, second = random_map(5) * 0.5, random_map(5)
-    ax = plot_attention(first, TOKENS)
+    ax = plot_attention(random_map(5) * 0.5, TOKENS)
     image_of(ax)
     limits = tuple(float(limit) for limit in ax.images[-1].get_clim())
     expect(
@@ -471,10 +482,15 @@ def fixed_scale_and_given_axes(plot_attention):
         f"La escala de color va de {limits[0]:.2f} a {limits[1]:.2f}.",
         "con una escala distinta en cada mapa, los colores no se pueden comparar.",
     )
-    again = plot_attention(second, TOKENS, ax)
-    expect_close(image_of(ax), second, "los valores de la segunda imagen de los mismos ejes")
-    expect_close(image_of(again), second, "los valores de la imagen de los ejes devueltos")
-    plt.close("all")
+    again = plot_attention(random_map(5), TOKENS, ax)
+    image_of(again)
+    counts = [len(list(axes.images)) for axes in (ax, again)]
+    expect(
+        counts == [2, 2],
+        f"Tras dibujar otro mapa en los mismos ejes, debería haber dos imágenes en ellos y en los "
+        f"ejes devueltos; hay {counts[0]} y {counts[1]}.",
+        "crea una figura solo si ax es None, y devuelve los ejes en los que dibujas.",
+    )
 
 
 # --- 1b: las k más miradas ------------------------------------------------------------------------

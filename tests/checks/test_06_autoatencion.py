@@ -401,13 +401,13 @@ WRONG_1B = [
         "dibuja la traspuesta",
         "ej1b_dibujo",
         ("imshow(weights,", "imshow(weights.T,"),
-        loses=[IMAGE, SCALE],
+        loses=[IMAGE],
     ),
     wrong(
         "reescala los pesos al máximo",
         "ej1b_dibujo",
         ("imshow(weights,", "imshow(weights / weights.max(),"),
-        loses=[IMAGE, SCALE],
+        loses=[IMAGE],
     ),
     wrong(
         "deja que imshow elija la escala",
