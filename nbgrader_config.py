@@ -14,7 +14,7 @@ from sqlalchemy.exc import SAWarning
 
 import autograder
 from autograder.execution import Limits
-from autograder.stubs import ClearSolutionMarks, NamedClearSolutions
+from autograder.plugins import ClearSolutionMarks, NamedClearSolutions
 
 c = get_config()  # noqa: F821
 
@@ -55,7 +55,7 @@ c.IgnorePattern.pattern = r"(?s)."
 c.LimitOutput.max_lines = 200
 
 # El HTML para estudiantes, en español.
-c.GenerateFeedback.exporter_class = "autograder.feedback.FeedbackExporter"
+c.GenerateFeedback.exporter_class = "autograder.plugins.FeedbackExporter"
 c.FeedbackExporter.template_name = "feedback_es"
 c.FeedbackExporter.extra_template_basedirs = [
     str(Path(autograder.__file__).parent / "templates"),

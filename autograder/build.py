@@ -17,15 +17,14 @@ from nbgrader.utils import is_grade
 
 from autograder import checks
 from autograder.assignments import student_version
+from autograder.conventions import COVER_TAG, COVERS, HELPERS, MASTERS, ROOT
 from autograder.course import Course
 from autograder.errors import CourseError
 from autograder.inlining import inline_helpers
 from autograder.masters import master_names, read_master
-from autograder.notebooks import HELPERS, MASTERS, ROOT, dumps, read, tags
+from autograder.notebooks import dumps, read, tags
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-COVER_TAG = "portada"
-COVERS = ROOT / "docs" / "img"
 CELL_TIMEOUT = 600
 
 

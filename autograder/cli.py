@@ -13,11 +13,12 @@ from rich.table import Table
 
 from autograder.assignments import Assignment, recognise
 from autograder.cohort import Outcome, grade_submissions
+from autograder.conventions import ROOT
 from autograder.course import Course
 from autograder.errors import CourseError
 from autograder.grading import ExerciseResult, GradedNotebook, grade_notebook
 from autograder.masters import master_names
-from autograder.notebooks import ROOT, read
+from autograder.notebooks import read
 
 # Lo que typer escribe en inglés en sus ayudas.
 HELP_WORDS = {

@@ -13,9 +13,9 @@ from nbformat import NotebookNode
 from nbgrader.coursedir import CourseDirectory
 from traitlets.config import Config, PyFileConfigLoader
 
+from autograder.conventions import ROOT
 from autograder.errors import CourseError
 from autograder.execution import Limits
-from autograder.notebooks import ROOT
 
 CONFIG_FILE = "nbgrader_config.py"
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import nbformat
 from nbformat import NotebookNode
 
+from autograder.conventions import EXPORT_TAG, HELPERS, MASTERS
 from autograder.errors import CourseError
-from autograder.notebooks import EXPORT_TAG, HELPERS, MASTERS
 
 
 @dataclass(frozen=True)

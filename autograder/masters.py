@@ -13,15 +13,9 @@ from nbformat import NotebookNode
 from nbgrader.utils import is_grade, is_solution
 
 from autograder.checks import checks_of
+from autograder.conventions import EXPORT_TAG, MASTERS
 from autograder.errors import CourseError
-from autograder.notebooks import (
-    EXPORT_TAG,
-    MASTERS,
-    grade_id,
-    last_expression,
-    read,
-    tags,
-)
+from autograder.notebooks import grade_id, read, tags
 
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 HIDDEN_REGION = re.compile(r"\n### BEGIN HIDDEN TESTS\n(.*?)\n### END HIDDEN TESTS\s*\Z", re.S)
@@ -191,11 +185,11 @@ def _test_problems(name: str, cell: NotebookNode, exported: set[str]) -> Iterato
         yield "no termina con una región oculta (### BEGIN HIDDEN TESTS … ### END HIDDEN TESTS)."
         return
     visible, hidden = cell.source[: found.start()], found.group(1)
-    if last_expression(visible) is not None:
+    if _last_expression(visible) is not None:
         yield "las pruebas visibles terminan en una expresión, que nbgrader tomaría por la nota."
     if not 1 <= len([line for line in hidden.splitlines() if line.strip()]) <= 3:
         yield "la región oculta debe tener de 1 a 3 líneas."
-    call = last_expression(hidden)
+    call = _last_expression(hidden)
     expected = f"grade({name!r}, {grade_id(cell)!r}"
     if not isinstance(call, ast.Call) or not ast.unparse(call).startswith(expected):
         yield f"la región oculta debe terminar en «{expected}, …)»."
@@ -204,6 +198,12 @@ def _test_problems(name: str, cell: NotebookNode, exported: set[str]) -> Iterato
         yield f"sus comprobaciones suman {points:g} puntos, no los de la celda."
     for missing in sorted(_free_names(cell.source) - exported):
         yield f"usa «{missing}», que no importa ni define ninguna celda {EXPORT_TAG}."
+
+
+def _last_expression(source: str) -> ast.expr | None:
+    """La expresión con la que termina una celda, o None si no termina en una."""
+    body = ast.parse(source).body
+    return body[-1].value if body and isinstance(body[-1], ast.Expr) else None
 
 
 def _free_names(source: str) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import linecache
 import sys
 from pathlib import Path
@@ -12,14 +11,9 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
+from autograder.conventions import EXPORT_TAG, MASTERS
 from autograder.errors import CourseError
-
-ROOT = Path(__file__).resolve().parents[1]
-MASTERS = ROOT / "notebooks"
-HELPERS = "apoyo"
-
-EXPORT_TAG = "export"
-SKIP_TAG = "skip-execution"
+from autograder.inlining import inline_helpers
 
 
 def read(path: Path) -> NotebookNode:
@@ -84,8 +78,6 @@ def load(notebook: str | Path | NotebookNode) -> ModuleType:
     Raises:
         CourseError: si no se puede leer.
     """
-    from autograder.inlining import inline_helpers
-
     if isinstance(notebook, NotebookNode):
         name, cells = "cuaderno", notebook
     else:
@@ -104,9 +96,3 @@ def _execute(source: str, filename: str, module: ModuleType) -> None:
     lines = source.splitlines(keepends=True)
     linecache.cache[filename] = (len(source), None, lines, filename)
     exec(compile(source, filename, "exec"), module.__dict__)
-
-
-def last_expression(source: str) -> ast.expr | None:
-    """La expresión con la que termina una celda, o None si no termina en una."""
-    body = ast.parse(source).body
-    return body[-1].value if body and isinstance(body[-1], ast.Expr) else None

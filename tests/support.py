@@ -11,9 +11,10 @@ from nbformat import NotebookNode
 from nbgrader.utils import is_grade, is_solution
 
 from autograder.checks import checks_of, run_checks
+from autograder.conventions import ROOT
 from autograder.inlining import inline_helpers
 from autograder.masters import HIDDEN_REGION, read_master
-from autograder.notebooks import ROOT, grade_id, load, read
+from autograder.notebooks import grade_id, load, read
 
 Edits = list[tuple[str, str]]
 

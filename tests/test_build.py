@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from autograder.notebooks import ROOT
+from autograder.conventions import ROOT
 
 NAME = "06_autoatencion"
 FOLDERS = ["autograder", "notebooks", "source", "release", "solutions", "docs"]

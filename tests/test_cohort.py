@@ -11,10 +11,11 @@ from nbgrader.api import Gradebook
 
 from autograder import gradebook
 from autograder.cohort import grade_submissions
+from autograder.conventions import ROOT
 from autograder.course import Course
 from autograder.errors import CourseError
 from autograder.grading import grade_notebook
-from autograder.notebooks import ROOT, read
+from autograder.notebooks import read
 from demo.cohort import ASSIGNMENT, make_cohort
 
 CONFIG = f"""

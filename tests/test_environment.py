@@ -8,7 +8,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from autograder.notebooks import ROOT
+from autograder.conventions import ROOT
 
 
 def text_of(name):

@@ -4,9 +4,10 @@ import copy
 
 import pytest
 
+from autograder.conventions import MASTERS
 from autograder.errors import CourseError
 from autograder.masters import find_problems, marker, master_names, read_master, set_cell_ids
-from autograder.notebooks import MASTERS, grade_id
+from autograder.notebooks import grade_id
 
 NAME = "06_autoatencion"
 

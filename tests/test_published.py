@@ -15,9 +15,10 @@ from nbgrader.utils import is_solution
 from packaging.requirements import Requirement
 
 from autograder.build import stale
+from autograder.conventions import ROOT
 from autograder.inlining import inline_helpers
 from autograder.masters import HIDDEN_REGION, master_names, read_master
-from autograder.notebooks import ROOT, grade_id, read
+from autograder.notebooks import grade_id, read
 from tests.support import published
 
 COLAB = ["torch", "numpy", "matplotlib", "ipywidgets", "tqdm", "ipykernel"]

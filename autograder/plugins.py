@@ -1,7 +1,8 @@
-"""Las soluciones en lo que se publica: un hueco para estudiantes; sin marcas, en la resuelta."""
+"""Las piezas propias que `nbgrader_config.py` enchufa en nbgrader."""
 
 from __future__ import annotations
 
+from nbconvert.exporters import HTMLExporter
 from nbformat import NotebookNode
 from nbgrader.preprocessors import ClearSolutions
 from nbgrader.preprocessors.base import NbGraderPreprocessor
@@ -31,3 +32,7 @@ class ClearSolutionMarks(NbGraderPreprocessor):
         marks = ("### BEGIN SOLUTION", "### END SOLUTION")
         cell.source = "\n".join(line for line in lines if line.strip() not in marks)
         return cell, resources
+
+
+class FeedbackExporter(HTMLExporter):
+    """`HTMLExporter` con nombre propio: así se configura esta página y no las de Formgrader."""
