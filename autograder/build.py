@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbclient
 import nbformat
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 from nbgrader.converters import GenerateSolution
 from nbgrader.preprocessors import Execute
@@ -149,6 +150,7 @@ def _execute(notebook: NotebookNode, name: str) -> None:
         noise = [o.text.strip() for o in cell.outputs if o.get("name") == "stderr"]
         if noise:
             raise CourseError(f"{name}: la celda {index} ({cell.id}) escribe avisos: {noise[0]}")
+    CoalesceStreamsPreprocessor().preprocess(notebook, {})
 
 
 def _has_error(cell: NotebookNode) -> bool:

@@ -11,7 +11,7 @@ from autograder.conventions import ROOT
 
 NAME = "06_autoatencion"
 FOLDERS = ["autograder", "notebooks", "source", "release", "solutions", "docs"]
-PROSE = "Una red recurrente tendría que pasar"
+PROSE = "# # 06 · Autoatención\n"
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_rebuilding_changes_nothing(course):
 
 
 def test_one_word_makes_check_fail_until_rebuilt(course):
-    edit_master(course, PROSE, "Una red recurrente debería pasar")
+    edit_master(course, PROSE, "# # 06 · La autoatención\n")
     result = build(course, "--check")
     assert result.returncode == 2
     for folder in ("notebooks", f"source/{NAME}", f"release/{NAME}", f"solutions/{NAME}"):
@@ -67,7 +67,7 @@ def test_one_word_makes_check_fail_until_rebuilt(course):
 def test_prose_is_rebuilt_and_outputs_are_kept(course):
     pair = course / "notebooks" / f"{NAME}.ipynb"
     before = json.loads(pair.read_text(encoding="utf-8"))
-    edit_master(course, PROSE, "Una red recurrente debería pasar")
+    edit_master(course, PROSE, "# # 06 · La autoatención\n")
     result = build(course)
     assert result.returncode == 0, result.stderr
     after = json.loads(pair.read_text(encoding="utf-8"))

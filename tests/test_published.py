@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nbclient
 import pytest
-from nbgrader.utils import is_solution
+from nbgrader.utils import is_grade, is_solution
 from packaging.requirements import Requirement
 
 from autograder.build import stale
@@ -41,6 +41,19 @@ def test_release_holds_no_marker(name):
 def test_solutions_hold_no_marker(name):
     text = (ROOT / "solutions" / name / f"{name}.ipynb").read_text(encoding="utf-8")
     assert [marker for marker in MARKERS if marker in text] == []
+
+
+@every_notebook
+def test_announced_points_are_the_graded_ones(name):
+    announced, graded = [], []
+    for cell in published("release", name).cells:
+        for points in re.findall(r"^### .*, ([\d.]+) puntos\)$", cell.source, re.M):
+            announced.append(float(points))
+            graded.append(0.0)
+        if is_grade(cell):
+            graded[-1] += float(cell.metadata.nbgrader.points)
+    assert announced
+    assert announced == graded
 
 
 def secret_lines(name):

@@ -27,7 +27,7 @@ LEFT = "Relleno a la izquierda y causal a la vez"
 SUM = "Los pesos devueltos suman 1 también al entrenar"
 DROPOUT = "El dropout actúa al entrenar y solo entonces"
 RESIDUAL = "El residuo no pasa por el dropout"
-COPY = "Atiende igual que SelfAttention"
+COPY = "Copia los parámetros y las cabezas de SelfAttention"
 SHARED = "No comparte memoria con la original"
 MAP = "Son los pesos del modelo"
 EVAL = "En modo evaluación, y dejando el modelo como estaba"
@@ -331,6 +331,20 @@ class MultiHeadSelfAttention(nn.Module):
 ''',
     ),
     Variant(
+        "máscara causal y escala guardadas como buffers",
+        CLASS,
+        [
+            (
+                "self.qkv_proj = nn.Linear(embed_dim, 3 * embed_dim)",
+                'self.register_buffer("past", torch.ones(64, 64, dtype=torch.bool).tril())\n'
+                '        self.register_buffer("scale", torch.tensor((embed_dim // num_heads) ** -0.5))\n'
+                "        self.qkv_proj = nn.Linear(embed_dim, 3 * embed_dim)",
+            ),
+            ("allowed.tril()", "allowed & self.past[:S, :S]"),
+            (" / math.sqrt(q.size(-1))", " * self.scale"),
+        ],
+    ),
+    Variant(
         "menos infinito, y los nan de los pesos a cero",
         CLASS,
         [(".min).softmax(-1)", ".min).softmax(-1).nan_to_num(0.0)"), ("torch.finfo(scores.dtype).min", 'float("-inf")')],
@@ -440,6 +454,12 @@ WRONG_1B = [
         loses=[SCALE],
     ),
     wrong(
+        "dibuja en los ejes actuales, no en los que se le dan",
+        "ej1b_dibujo",
+        ("image = ax.imshow(", "ax = plt.gca()\n    image = ax.imshow("),
+        loses=[SCALE],
+    ),
+    wrong(
         "no devuelve los ejes",
         "ej1b_dibujo",
         ("    return ax", "    plt.show()"),
@@ -513,6 +533,11 @@ def plot_attention(weights, tokens, ax=None):
     ax.set_yticklabels(tokens)
     return ax
 ''',
+    ),
+    Variant(
+        "el dibujo que borra lo que hubiera en los ejes",
+        "ej1b_dibujo",
+        [("    image = ax.imshow(", "    ax.clear()\n    image = ax.imshow(")],
     ),
     Variant(
         "la lista con sorted",
