@@ -74,7 +74,7 @@ def recognise(submission: NotebookNode, course: Course) -> Assignment:
         CourseError: si no es de este curso, o es de una entrega que el curso no tiene.
     """
     name = submission.metadata.get("autograder", {}).get("assignment")
-    if isinstance(name, str):
+    if name:
         return Assignment.load(name, course)
     found = {identifier for cell in submission.cells if (identifier := grade_id(cell))}
     for candidate in (Assignment.load(name, course) for name in course.assignments()):

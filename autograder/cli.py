@@ -164,7 +164,16 @@ def grade_command(
     console.print(_cohort_table(Assignment.load(assignment, course), outcomes))
     if json_file:
         results = {"assignment": assignment, "submissions": [o.to_json() for o in outcomes]}
-        json_file.write_text(json.dumps(results, ensure_ascii=False, indent=1), encoding="utf-8")
+        _write_json(json_file, results)
+
+
+def _write_json(path: Path, results: dict[str, Any]) -> None:
+    try:
+        path.write_text(json.dumps(results, ensure_ascii=False, indent=1), encoding="utf-8")
+    except OSError as error:
+        raise CourseError(
+            f"No se puede escribir {path}: {error.strerror}. Las notas ya están en el libro."
+        ) from None
 
 
 # --- Tablas ---------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import linecache
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import jupytext
 import nbformat
@@ -48,7 +49,18 @@ def _parse(text: str, path: Path) -> NotebookNode:
         raise CourseError(
             f"{path} es JSON, pero no un cuaderno de Jupyter: le faltan las celdas o son inválidas."
         ) from None
+    for cell in notebook.cells:
+        if not isinstance(_get(cell, "nbgrader", "grade_id"), str):
+            cell.metadata.pop("nbgrader", None)
+    if not isinstance(_get(notebook, "autograder", "assignment"), str):
+        notebook.metadata.pop("autograder", None)
     return notebook
+
+
+def _get(holder: NotebookNode, owner: str, key: str) -> Any:
+    """Un dato de los metadatos, que en un cuaderno ajeno pueden ser cualquier cosa."""
+    data = holder.metadata.get(owner)
+    return data.get(key) if isinstance(data, dict) else None
 
 
 def dumps(notebook: NotebookNode) -> str:

@@ -97,6 +97,14 @@ def test_unknown_assignment(autograder, unknown):
     )
 
 
+@pytest.mark.parametrize("junk", [None, [], "texto", 3, {"grade_id": [1]}, {"assignment": {}}])
+def test_malformed_metadata_is_the_same_as_none(autograder, tmp_path, junk):
+    notebook = new_notebook(cells=[new_code_cell("1", metadata={"nbgrader": junk})])
+    notebook.metadata["autograder"] = junk
+    result = autograder("check", write(tmp_path / "raro.ipynb", notebook))
+    assert_one_line_error(result, "no es de ninguna entrega")
+
+
 def test_unknown_names_elsewhere(autograder, tmp_path):
     assert_one_line_error(autograder("build", "42_nada"), "No hay maestro de 42_nada")
     assert_one_line_error(autograder("grade", "42_nada"), "no tiene la entrega «42_nada»")

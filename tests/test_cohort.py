@@ -10,6 +10,7 @@ import pytest
 from nbgrader.api import Gradebook
 
 from autograder import gradebook
+from autograder.cli import main
 from autograder.cohort import grade_submissions
 from autograder.conventions import ROOT
 from autograder.course import Course
@@ -133,6 +134,17 @@ def copy_course(folder: Path, target: Path, *students: str) -> Path:
         if submitted.name not in students:
             shutil.rmtree(submitted)
     return target
+
+
+def test_results_as_json(ours, tmp_path, capsys):
+    folder = copy_course(ours[0], tmp_path / "curso", "estudiante_02", "estudiante_08")
+    order = ["grade", ASSIGNMENT, "--course-dir", str(folder), "--json"]
+    assert main([*order, str(tmp_path / "notas.json")]) == 0
+    results = json.loads((tmp_path / "notas.json").read_text(encoding="utf-8"))
+    assert [s.get("points") for s in results["submissions"]] == [12, None]
+    assert "no es JSON" in results["submissions"][1]["error"]
+    assert main([*order, str(tmp_path / "no_existe" / "notas.json")]) == 2
+    assert "Las notas ya están en el libro" in capsys.readouterr().err
 
 
 def test_manual_grades_survive_a_second_run(ours, tmp_path):
