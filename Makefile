@@ -17,6 +17,7 @@ build: $(READY)  ## de los maestros a todo lo demás
 	$(BIN)/python -m autograder build
 
 demo: build  ## corrige una cohorte de muestra, de principio a fin
+	rm -rf $(DEMO)
 	$(BIN)/python demo/cohort.py $(DEMO)
 	$(BIN)/python -m autograder grade 06_autoatencion --course-dir $(DEMO)
 	$(BIN)/nbgrader generate_feedback 06_autoatencion --course-dir $(DEMO) --log-level=ERROR

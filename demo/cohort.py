@@ -91,6 +91,7 @@ def cells_by_id(notebook: NotebookNode) -> dict[str, NotebookNode]:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        sys.exit(f"{folder} ya existe: bórrala o da otra carpeta.")
     for student, kind in make_cohort(folder).items():
         print(f"{student}  {kind}")
