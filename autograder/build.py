@@ -58,7 +58,7 @@ def stale(names: list[str]) -> list[str]:
     problems = [
         f"{path} acabaría en release/ (nbgrader copia todo lo que no es cuaderno): bórralo."
         for path in _relative(ROOT.glob("source/*/*"))
-        if path.suffix != ".ipynb"
+        if path.suffix != ".ipynb" and not path.name.startswith(".")
     ]
     for name in names:
         master = read_master(name)
@@ -71,8 +71,8 @@ def stale(names: list[str]) -> list[str]:
                 problems.append(f"{shown} no corresponde a su maestro.")
     known = set(master_names())
     for folder in ("source", "release", "solutions"):
-        orphans = [path for path in _relative(ROOT.glob(f"{folder}/*")) if path.name not in known]
-        problems += [f"{path} no tiene maestro: bórralo." for path in orphans]
+        found = [p for p in _relative(ROOT.glob(f"{folder}/*")) if not p.name.startswith(".")]
+        problems += [f"{p} no tiene maestro: bórralo." for p in found if p.name not in known]
     return problems
 
 
@@ -178,7 +178,10 @@ def _cover(pair: NotebookNode) -> bytes | None:
     """La imagen de la celda con la etiqueta de portada, si el cuaderno tiene una."""
     for cell in pair.cells:
         if COVER_TAG in tags(cell):
-            images = [o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {})]
+            data = [output.get("data", {}) for output in cell.get("outputs", [])]
+            images = [bundle["image/png"] for bundle in data if "image/png" in bundle]
+            if not images:
+                raise CourseError(f"La celda {cell.id} es la portada y no dibuja ninguna figura.")
             return base64.b64decode(images[0])
     return None
 

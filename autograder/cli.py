@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from autograder.assignments import Assignment, recognise
@@ -160,7 +161,8 @@ def grade_command(
     for outcome in grade_submissions(course, assignment):
         outcomes.append(outcome)
         state = outcome.problem or "corregida"
-        console.print(f"{outcome.student}: {state} ({outcome.seconds:.1f} s)", highlight=False)
+        line = f"{outcome.student}: {state} ({outcome.seconds:.1f} s)"
+        console.print(line, markup=False, highlight=False)
     console.print(_cohort_table(Assignment.load(assignment, course), outcomes))
     if json_file:
         results = {"assignment": assignment, "submissions": [o.to_json() for o in outcomes]}
@@ -214,7 +216,7 @@ def _cohort_table(assignment: Assignment, outcomes: list[Outcome]) -> Table:
         table.add_column(title, justify="right")
     table.add_column("Observaciones")
     for outcome in outcomes:
-        table.add_row(outcome.student, *_cells(outcome, list(groups)))
+        table.add_row(*map(escape, [outcome.student, *_cells(outcome, list(groups))]))
     return table
 
 
@@ -232,6 +234,6 @@ def _cells(outcome: Outcome, groups: list[str]) -> list[str]:
     ]
     notes = [f"a mano: {', '.join(graded.pending)}"] if graded.pending else []
     notes += sorted({e.message for e in automatic if "se interrumpió" in e.message})
-    percent = f"{100 * graded.points / graded.max_points:.0f}"
+    percent = f"{100 * graded.points / graded.max_points:.0f}" if graded.max_points else "—"
     total = f"{graded.points:g}/{graded.max_points:g}"
     return [*(f"{points:g}" for points in by_group), total, percent, "; ".join(notes)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -46,24 +47,41 @@ def grade_submissions(course: Course, name: str) -> Iterator[Outcome]:
     assignment = Assignment.load(name, course)
     found = gradebook.submissions(course, name)
     if not found:
-        raise CourseError(f"No hay entregas en {course.root / 'submitted'}/*/{name}.")
+        raise CourseError(f"No hay entregas en {course.folder('submitted')}/*/{name}.")
     try:
         gradebook.register(course, assignment)
         for student, path in found.items():
             start = perf_counter()
+            graded, problem = None, ""
             try:
-                graded = grade_notebook(read(path), assignment, course.limits)
+                graded = _grade_and_record(course, assignment, student, path)
             except CourseError as error:
-                if path.exists():
-                    gradebook.record_unreadable(course, name, student)
                 problem = str(error).replace(f"{course.root}/", "")
-                yield Outcome(student, perf_counter() - start, problem=problem)
-                continue
-            gradebook.record(course, assignment, student, graded)
-            yield Outcome(student, perf_counter() - start, graded)
+            except sqlalchemy.exc.SQLAlchemyError:
+                raise
+            except Exception as error:  # lo que haya en una carpeta no detiene a las demás
+                problem = (
+                    f"No se pudo anotar ({type(error).__name__}: {error}): revisa los demás "
+                    "archivos de su carpeta, como timestamp.txt."
+                )
+            yield Outcome(student, perf_counter() - start, graded, problem)
     except sqlalchemy.exc.SQLAlchemyError as error:
         reason = str(getattr(error, "orig", error))
         raise CourseError(
             f"No se puede usar el libro de notas ({course.directory.db_url}): {reason}. "
             "Lo ya anotado sigue ahí; arréglalo y repite la orden."
         ) from None
+
+
+def _grade_and_record(
+    course: Course, assignment: Assignment, student: str, path: Path
+) -> GradedNotebook:
+    try:
+        submission = read(path)
+    except CourseError:
+        if path.exists():
+            gradebook.record_unreadable(course, assignment.name, student)
+        raise
+    graded = grade_notebook(submission, assignment, course.limits)
+    gradebook.record(course, assignment, student, graded)
+    return graded

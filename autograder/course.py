@@ -56,9 +56,13 @@ class Course:
         """Los límites de una entrega, que se fijan en `nbgrader_config.py`."""
         return Limits(cell_seconds=self.config.Execute.get("timeout", Limits.cell_seconds))
 
+    def folder(self, step: str) -> Path:
+        """La carpeta `source`, `submitted` o `autograded`, se llame como se llame en este curso."""
+        return self.root / getattr(self.directory, f"{step}_directory")
+
     def assignments(self) -> list[str]:
         """Los nombres de las entregas del curso, en orden."""
-        return sorted(p.parent.name for p in (self.root / "source").glob("*/*.ipynb"))
+        return sorted(p.parent.name for p in self.folder("source").glob("*/*.ipynb"))
 
     def source_path(self, assignment: str) -> Path:
         """El cuaderno de `source/` de una entrega.
@@ -68,7 +72,7 @@ class Course:
         """
         names = self.assignments()
         if assignment in names:
-            return self.root / "source" / assignment / f"{assignment}.ipynb"
+            return self.folder("source") / assignment / f"{assignment}.ipynb"
         close = difflib.get_close_matches(assignment, names, n=1)
         hint = (
             f" ¿Querías decir {close[0]}?" if close else f" Tiene: {', '.join(names) or 'ninguna'}."

@@ -39,7 +39,7 @@ def register(course: Course, assignment: Assignment) -> None:
 
 def submissions(course: Course, assignment: str) -> dict[str, Path]:
     """Quién ha entregado, y el cuaderno de cada cual (que quizá no exista), por orden de nombre."""
-    folders = sorted((course.root / "submitted").glob(f"*/{assignment}"))
+    folders = sorted(course.folder("submitted").glob(f"*/{assignment}"))
     return {folder.parent.name: folder / f"{assignment}.ipynb" for folder in folders}
 
 
@@ -53,7 +53,7 @@ def record(course: Course, assignment: Assignment, student: str, graded: GradedN
     steps = converter.autograde_preprocessors
     steps = [step for step in steps if not issubclass(step, Execute)]
     notebook = course.preprocess(graded.notebook, steps, assignment.name, student)
-    folder = Path(course.directory.format_path("autograded", student, assignment.name))
+    folder = course.folder("autograded") / student / assignment.name
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{assignment.name}.ipynb"
     partial = path.with_suffix(".parcial")
@@ -72,8 +72,8 @@ def _open_submission(course: Course, assignment: str, student: str) -> Autograde
     directory = course.directory
     directory.assignment_id, directory.student_id = assignment, student
     converter = Autograde(coursedir=directory, config=course.config)
-    folder = directory.format_path("submitted", student, assignment)
-    converter.notebooks = [str(Path(folder) / f"{assignment}.ipynb")]
+    notebook = course.folder("submitted") / student / assignment / f"{assignment}.ipynb"
+    converter.notebooks = [str(notebook)]
     with _quiet(converter.log):
         converter.init_assignment(assignment, student)
     return converter

@@ -110,8 +110,11 @@ def _restored_cell(cell: NotebookNode, official: dict[str | None, NotebookNode])
 
 
 def _with_missing_tests(cells: list[NotebookNode], assignment: Assignment) -> list[NotebookNode]:
-    """Las mismas celdas, más las de puntos que falten, cada una detrás de la que la precedía."""
-    place = 0
+    """Las mismas celdas, más las de puntos que falten, cada una detrás de la que la precedía.
+
+    Si no queda ninguna de las anteriores, al final: las respuestas tienen que ir antes.
+    """
+    place = len(cells)
     for original in (cell for cell in assignment.notebook.cells if grade_id(cell)):
         found = [i for i, cell in enumerate(cells) if grade_id(cell) == grade_id(original)]
         if found:

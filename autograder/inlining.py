@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import re
 from dataclasses import dataclass
 
 import nbformat
@@ -11,6 +12,8 @@ from nbformat import NotebookNode
 
 from autograder.conventions import EXPORT_TAG, HELPERS, MASTERS
 from autograder.errors import CourseError
+
+HELPER_IMPORT = re.compile(rf"^\s*(from|import)\s+{HELPERS}\b", re.M)
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ def inline_helpers(notebook: NotebookNode) -> NotebookNode:
     wanted: set[str] = set()
     first = None
     for index, cell in enumerate(notebook.cells):
-        if cell.cell_type != "code" or HELPERS not in cell.source:
+        if cell.cell_type != "code" or not HELPER_IMPORT.search(cell.source):
             continue
         cell.source, names = _without_helper_imports(cell.source)
         if names and first is None:
@@ -51,17 +54,30 @@ def _without_helper_imports(source: str) -> tuple[str, set[str]]:
     """El código sin sus `from apoyo import …`, y los nombres que importaban."""
     lines: list[str | None] = list(source.splitlines())
     names: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import) and any(alias.name == HELPERS for alias in node.names):
-            raise CourseError(f"Usa «from {HELPERS} import nombre», no «import {HELPERS}».")
+    rest = []
+    for node in _statements(source):
         if not isinstance(node, ast.ImportFrom) or node.module != HELPERS:
+            rest.append(ast.dump(node))
             continue
         if any(alias.asname or alias.name == "*" for alias in node.names):
             raise CourseError(f"Importa de {HELPERS} nombres sueltos, sin «as» ni «*».")
         names |= {alias.name for alias in node.names}
         for line in range(node.lineno - 1, node.end_lineno or node.lineno):
             lines[line] = None
-    return "\n".join(line for line in lines if line is not None), names
+    kept = "\n".join(line for line in lines if line is not None)
+    if HELPER_IMPORT.search(kept) or [ast.dump(node) for node in _statements(kept)] != rest:
+        raise CourseError(
+            f"Escribe «from {HELPERS} import nombre» en su propia línea y sin sangrar, y nunca "
+            f"«import {HELPERS}»: al publicar se quita."
+        )
+    return kept, names
+
+
+def _statements(source: str) -> list[ast.stmt]:
+    try:
+        return ast.parse(source).body
+    except SyntaxError as error:
+        raise CourseError(f"Una celda que importa de {HELPERS} no es Python: {error}.") from None
 
 
 def helper_source(names: set[str]) -> str:

@@ -54,7 +54,7 @@ def read_master(name: str) -> NotebookNode:
 def _complete_nbgrader_metadata(cell: NotebookNode) -> None:
     """Añade a lo escrito en el maestro (`grade_id`, `solution`, `grade`, `points`) lo que falta."""
     written = cell.metadata.get("nbgrader")
-    if written is None:
+    if not isinstance(written, dict):
         return
     grade, solution = written.get("grade", False), written.get("solution", False)
     cell.metadata["nbgrader"] = nbformat.from_dict(
@@ -90,6 +90,9 @@ def marker(cell: NotebookNode) -> str:
 
 def find_problems(name: str, notebook: NotebookNode) -> list[str]:
     """Las reglas que incumple un cuaderno maestro; una línea por problema."""
+    problems = list(_basic_problems(notebook))
+    if problems:  # sin esto no se puede comprobar lo demás
+        return problems
     problems = [
         *_identifier_problems(notebook),
         *_order_problems(notebook),
@@ -103,6 +106,21 @@ def find_problems(name: str, notebook: NotebookNode) -> list[str]:
     return problems
 
 
+def _basic_problems(notebook: NotebookNode) -> Iterator[str]:
+    """Metadatos incompletos y código que no se puede leer."""
+    for index, cell in enumerate(notebook.cells):
+        data = cell.metadata.get("nbgrader", {"grade_id": ""})
+        if not isinstance(data, dict) or not isinstance(data.get("grade_id"), str):
+            yield f"celda {index}: a sus metadatos de nbgrader les falta el grade_id."
+        elif is_grade(cell) and not isinstance(data.get("points"), int | float):
+            yield f"{data['grade_id']}: le faltan los puntos, que deben ser un número."
+        elif cell.cell_type == "code" and (EXPORT_TAG in tags(cell) or is_grade(cell)):
+            try:
+                ast.parse(cell.source)
+            except SyntaxError as error:
+                yield f"celda {index}: no es Python: {error.msg} (en su línea {error.lineno})."
+
+
 def _identifier_problems(notebook: NotebookNode) -> Iterator[str]:
     seen = set()
     for cell in notebook.cells:
@@ -114,7 +132,7 @@ def _identifier_problems(notebook: NotebookNode) -> Iterator[str]:
         if identifier in seen:
             yield f"el grade_id «{identifier}» está repetido."
         seen.add(identifier)
-        if cell.source.splitlines()[0] != marker(cell):
+        if cell.source.split("\n")[0] != marker(cell):
             yield f"{identifier}: la primera línea debe ser «{marker(cell)}»."
 
 
@@ -145,9 +163,10 @@ def _cell_problems(cell: NotebookNode) -> Iterator[str]:
     if cell.cell_type != "code":
         return
     lines = len(cell.source.splitlines())
-    if lines > MAX_CODE_LINES and EXPORT_TAG not in tags(cell):
+    if lines > MAX_CODE_LINES and not re.search(r"^class ", cell.source, re.M):
         yield f"tiene {lines} líneas de código; divídela (como mucho, {MAX_CODE_LINES})."
-    if is_solution(cell) and "### BEGIN SOLUTION" not in cell.source:
+    marks = re.findall(r"### (BEGIN|END) SOLUTION", cell.source)
+    if is_solution(cell) and marks != ["BEGIN", "END"] * max(1, len(marks) // 2):
         yield "la solución no está entre ### BEGIN SOLUTION y ### END SOLUTION."
     if is_solution(cell) and EXPORT_TAG not in tags(cell):
         yield f"es una solución y le falta la etiqueta {EXPORT_TAG}."
@@ -185,8 +204,12 @@ def _test_problems(name: str, cell: NotebookNode, exported: set[str]) -> Iterato
         yield "no termina con una región oculta (### BEGIN HIDDEN TESTS … ### END HIDDEN TESTS)."
         return
     visible, hidden = cell.source[: found.start()], found.group(1)
-    if _last_expression(visible) is not None:
-        yield "las pruebas visibles terminan en una expresión, que nbgrader tomaría por la nota."
+    for node in ast.parse(visible).body:
+        if isinstance(node, ast.Expr):
+            yield (
+                f"«{ast.unparse(node)}» es una expresión suelta, que nbgrader podría tomar por la "
+                "nota: asígnala a una variable o quítala."
+            )
     if not 1 <= len([line for line in hidden.splitlines() if line.strip()]) <= 3:
         yield "la región oculta debe tener de 1 a 3 líneas."
     call = _last_expression(hidden)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import sys
+import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,12 +24,14 @@ def read(path: Path) -> NotebookNode:
     Raises:
         CourseError: si el archivo no está, no se puede leer o no es un cuaderno.
     """
-    if path.is_dir():
-        raise CourseError(f"{path} es una carpeta: indica el archivo .ipynb que hay dentro.")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise CourseError(f"No existe el archivo {path}: revisa la ruta.") from None
+    except IsADirectoryError:
+        raise CourseError(
+            f"{path} es una carpeta: indica el archivo .ipynb que hay dentro."
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise CourseError(f"No se puede leer {path}: {error}.") from None
     if path.suffix == ".py":
@@ -38,9 +41,8 @@ def read(path: Path) -> NotebookNode:
 
 def _parse(text: str, path: Path) -> NotebookNode:
     try:
-        notebook = nbformat.reads(text, as_version=4)
-        nbformat.validator.normalize(notebook, strip_invalid_metadata=True)
-        nbformat.validate(notebook)
+        with warnings.catch_warnings(action="ignore"):  # nbformat avisa de lo que arregla
+            notebook = _repaired(nbformat.reads(text, as_version=4))
     except nbformat.reader.NotJSONError:
         raise CourseError(
             f"{path} no es JSON: parece incompleto o dañado; vuelve a descargarlo o exportarlo."
@@ -54,6 +56,22 @@ def _parse(text: str, path: Path) -> NotebookNode:
             cell.metadata.pop("nbgrader", None)
     if not isinstance(_get(notebook, "autograder", "assignment"), str):
         notebook.metadata.pop("autograder", None)
+    return notebook
+
+
+def _repaired(notebook: NotebookNode) -> NotebookNode:
+    """El cuaderno sin lo que Colab y otros editores añaden, y con lo que olvidan."""
+    notebook["nbformat_minor"] = max(notebook.nbformat_minor, 5)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.setdefault("outputs", [])
+            cell.setdefault("execution_count", None)
+        if not cell.get("id"):
+            cell.pop("id", None)
+    _, notebook = nbformat.validator.normalize(
+        notebook, relax_add_props=True, strip_invalid_metadata=True
+    )
+    nbformat.validate(notebook, relax_add_props=True)
     return notebook
 
 
@@ -75,7 +93,7 @@ def tags(cell: NotebookNode) -> list[str]:
 
 def grade_id(cell: NotebookNode) -> str | None:
     """El identificador de nbgrader de una celda, si lo tiene."""
-    return cell.metadata.get("nbgrader", {}).get("grade_id")
+    return _get(cell, "nbgrader", "grade_id")
 
 
 def load(notebook: str | Path | NotebookNode) -> ModuleType:

@@ -899,8 +899,8 @@ for name, function in versions.items():
 #
 # $$\mathrm{out} = \mathrm{LN}\big(x + \mathrm{Dropout}([\mathrm{head}_1; \dots; \mathrm{head}_h]\,W_o^\top + b_o)\big)$$
 #
-# donde $d = E/h$, y $M$ vale 0 donde se puede mirar y $-\infty$ donde no. De eso trata el ejercicio: escribe tú la softmax y las
-# máscaras, sin llamar a `attend`.
+# donde $d = E/h$, y $M$ vale 0 donde se puede mirar y $-\infty$ donde no. Escribe tú la softmax y las máscaras: llamar a `attend`
+# te ahorraría justo lo que hay que aprender.
 #
 # | nombre | forma | qué es |
 # |---|---|---|
@@ -1001,7 +1001,6 @@ grade("06_autoatencion", "ej1a_estructura", MultiHeadSelfAttention)
 # pruebas: ej1a_atencion
 import torch
 
-torch.manual_seed(0)
 attention = MultiHeadSelfAttention(embed_dim=8, num_heads=2, dropout=0.0)
 _, weights = attention(torch.randn(3, 6, 8))
 sums = weights.sum(-1)
@@ -1025,13 +1024,12 @@ grade("06_autoatencion", "ej1a_atencion", MultiHeadSelfAttention)
 # pruebas: ej1a_relleno
 import torch
 
-torch.manual_seed(0)
 attention = MultiHeadSelfAttention(embed_dim=8, num_heads=2, dropout=0.0)
 mask = torch.tensor([[True, True, True, True], [True, True, False, False]])
 out, weights = attention(torch.randn(2, 4, 8), mask=mask)
 assert tuple(out.shape) == (2, 4, 8), f"out debería ser [2, 4, 8] y es {list(out.shape)}."
 on_padding = weights[1, :, :, 2:].abs().max().item()
-assert on_padding == 0, f"Hay un peso de {on_padding:.3f} sobre una posición de relleno."
+assert on_padding == 0, f"Hay un peso de {on_padding:.2g} sobre una posición de relleno."
 ### BEGIN HIDDEN TESTS
 from autograder.checks import grade
 
@@ -1045,11 +1043,10 @@ grade("06_autoatencion", "ej1a_relleno", MultiHeadSelfAttention)
 # pruebas: ej1a_causal
 import torch
 
-torch.manual_seed(0)
 attention = MultiHeadSelfAttention(embed_dim=8, num_heads=2, dropout=0.0)
 _, weights = attention(torch.randn(2, 4, 8), causal=True)
 on_future = weights[:, :, 0, 1:].abs().max().item()
-assert on_future == 0, f"La primera posición mira al futuro con un peso de {on_future:.3f}."
+assert on_future == 0, f"La primera posición mira al futuro con un peso de {on_future:.2g}."
 ### BEGIN HIDDEN TESTS
 from autograder.checks import grade
 
@@ -1063,11 +1060,10 @@ grade("06_autoatencion", "ej1a_causal", MultiHeadSelfAttention)
 # pruebas: ej1a_dropout
 import torch
 
-attention = MultiHeadSelfAttention(embed_dim=8, num_heads=2, dropout=0.5)
-attention.eval()
+attention = MultiHeadSelfAttention(embed_dim=8, num_heads=2, dropout=0.5).eval()
 x = torch.randn(2, 4, 8)
 change = (attention(x)[0] - attention(x)[0]).abs().max().item()
-assert change == 0, f"En modo evaluación, dos pasadas iguales difieren en {change:.3f}."
+assert change == 0, f"En modo evaluación, dos pasadas iguales difieren en {change:.2g}."
 ### BEGIN HIDDEN TESTS
 from autograder.checks import grade
 
@@ -1100,6 +1096,7 @@ grade("06_autoatencion", "ej1a_dropout", MultiHeadSelfAttention)
 # | `view size is not compatible…` | hay un `transpose` antes: usa `reshape`, que copia si hace falta |
 # | `The size of tensor a must match…` con la máscara | le faltan ejes: `[B, S]` tiene que llegar a `[B, 1, 1, S]` |
 # | cambiar el relleno cambia la salida | la máscara está en el eje de las consultas, invertida, o después de la softmax |
+# | `… modified by an inplace operation` | usa `masked_fill`, sin guion bajo al final, y `x = x + …`, no `x += …` |
 # | `nan` con una secuencia vacía | una fila entera con $-\infty$ |
 # | los pesos suman 2 o 0 al entrenar | devuelves los pesos después del dropout |
 # | la media de cada vector de salida no es 0 | normalizas antes de atender, no después de sumar |
@@ -1302,13 +1299,11 @@ plt.show()
 
 # %% nbgrader={"grade_id": "ej1b_dibujar", "grade": true, "points": 2.5}
 # pruebas: ej1b_dibujar
-import matplotlib.pyplot as plt
 import torch
 
 ax = plot_attention(torch.eye(3), ["rota", "mano", "nuevo"])
 assert ax is not None, "plot_attention devuelve None; debe devolver los ejes."
 images = list(ax.images)
-plt.close("all")
 assert len(images) == 1, f"Dibuja el mapa con imshow, una vez; hay {len(images)} imágenes."
 ### BEGIN HIDDEN TESTS
 from autograder.checks import grade

@@ -77,7 +77,7 @@ def test_every_kind_of_submission_gets_what_it_should(ours):
         "estudiante_01": 18.0,  # perfecta
         "estudiante_02": 12.0,  # solo 1a
         "estudiante_03": 0.0,  # vacía
-        "estudiante_04": 15.0,  # √E: los pesos y la salida
+        "estudiante_04": 15.5,  # √E: los pesos y la salida
         "estudiante_05": 17.0,  # causal estricta
         "estudiante_06": 17.0,  # mapa traspuesto
         "estudiante_07": 16.5,  # bucle sin fin
@@ -177,6 +177,25 @@ def test_a_missing_notebook_is_reported(ours, tmp_path):
     path.rename(path.with_name("otro nombre.ipynb"))
     outcomes = list(grade_submissions(Course(folder), ASSIGNMENT))
     assert "No existe el archivo" in outcomes[0].problem
+
+
+def test_a_bad_folder_stops_nobody_else(ours, tmp_path):
+    folder = copy_course(ours[0], tmp_path / "curso", "estudiante_02", "estudiante_03")
+    stamp = folder / "submitted/estudiante_02" / ASSIGNMENT / "timestamp.txt"
+    stamp.write_text("ayer por la tarde", encoding="utf-8")
+    outcomes = list(grade_submissions(Course(folder), ASSIGNMENT))
+    assert "No se pudo anotar" in outcomes[0].problem
+    assert outcomes[1].graded.points == 0
+
+
+def test_folders_may_have_other_names(ours, tmp_path):
+    folder = copy_course(ours[0], tmp_path / "curso", "estudiante_03")
+    (folder / "submitted").rename(folder / "entregas")
+    with (folder / "nbgrader_config.py").open("a", encoding="utf-8") as config:
+        config.write("c.CourseDirectory.submitted_directory = 'entregas'\n")
+        config.write("c.CourseDirectory.autograded_directory = 'corregidas'\n")
+    assert [o.student for o in grade_submissions(Course(folder), ASSIGNMENT)] == ["estudiante_03"]
+    assert (folder / "corregidas/estudiante_03" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb").exists()
 
 
 def test_late_submissions_keep_their_date(ours, tmp_path):

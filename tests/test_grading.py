@@ -156,6 +156,23 @@ def test_odd_answers_lose_their_checks_only(grade, solved, code, message):
     assert graded.points == FULL - result.max_points
 
 
+def test_showing_every_expression_earns_nothing(grade, solved):
+    code = (
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        'InteractiveShell.ast_node_interactivity = "all"\n'
+    )
+    notebook = with_change(solved, "ej1a_clase", "math.sqrt(q.size(-1))", "math.sqrt(E)")
+    expected = grade(notebook).points
+    notebook.cells.insert(0, new_code_cell(code))
+    assert grade(notebook).points == expected < FULL
+
+
+def test_answers_count_without_their_metadata(grade, solved):
+    for cell in solved.cells:
+        cell.metadata.pop("nbgrader", None)
+    assert grade(solved).points == FULL
+
+
 def test_submission_is_not_modified(grade, solved):
     before = copy.deepcopy(solved)
     grade(solved)

@@ -57,17 +57,28 @@ def broken_cases():
 
     hidden = "grade({!r}, {!r}, MultiHeadSelfAttention)".format(NAME, "ej1a_causal")
     hidden = hidden.replace("'", '"')
+
+    def unnamed(master):
+        del cell_of(master, "ej1a_causal").metadata["nbgrader"]["grade_id"]
+
+    def no_points(master):
+        cell_of(master, "ej1a_causal").metadata["nbgrader"]["points"] = "dos"
+
     return {
+        "les falta el grade_id": unnamed,
+        "le faltan los puntos": no_points,
+        "no es Python": edit("ej1a_causal", "_, weights =", "_, weights ="[:-1] + "(="),
         "está repetido": rename,
         "solo puede tener minúsculas": bad_identifier,
         "la primera línea debe ser": edit("ej1a_causal", "# pruebas: ej1a_causal\n", ""),
         "no la sigue ninguna celda de pruebas": untested,
         "falta un párrafo": no_narrative,
         "le falta la etiqueta export": untagged,
-        "la solución no está entre": edit("ej1b_mapa", "### BEGIN SOLUTION", "# aquí"),
+        "la solución no está entre ###": edit("ej1b_mapa", "### BEGIN SOLUTION", "# aquí"),
+        "la solución no está entre": edit("ej1b_mapa", "### END SOLUTION", "# aquí"),
         "hace algo más que definir": edit("ej1b_mapa", "def attention_map", "print(1)\ndef attention_map"),
         "no termina con una región oculta": edit("ej1a_causal", "### END HIDDEN TESTS", "# fin"),
-        "terminan en una expresión": edit("ej1a_causal", "### BEGIN", "weights\n### BEGIN"),
+        "una expresión suelta": edit("ej1a_causal", "### BEGIN", "weights\n### BEGIN"),
         "de 1 a 3 líneas": edit("ej1a_causal", hidden, f"x = 1\ny = 2\n{hidden}"),
         "debe terminar en": edit("ej1a_causal", '"ej1a_causal", Multi', '"ej1a_relleno", Multi'),
         "suman 1.5 puntos": set_points,

@@ -1,5 +1,6 @@
 """Leer cuadernos y sacar definiciones de ellos."""
 
+import json
 import traceback
 
 import nbformat
@@ -16,6 +17,40 @@ NAME = "06_autoatencion"
 
 def exported(source):
     return new_code_cell(source, metadata={"tags": ["export"]})
+
+
+def quirks():
+    """Lo que Colab, VS Code y Jupyter de antes añaden u olvidan en un cuaderno."""
+
+    def error_details(data):
+        error = {"ename": "E", "evalue": "", "traceback": [], "errorDetails": {"actions": []}}
+        data["cells"][0]["outputs"] = [{"output_type": "error", **error}]
+
+    def without_ids(data):
+        data["nbformat_minor"] = 0
+        for cell in data["cells"]:
+            del cell["id"]
+
+    return {
+        "un error de Colab con más datos": error_details,
+        "sin identificadores": without_ids,
+        "con identificadores de más": lambda data: data.update(nbformat_minor=4),
+        "identificador vacío": lambda data: data["cells"][0].update(id=""),
+        "identificador repetido": lambda data: data["cells"][0].update(id=data["cells"][1]["id"]),
+        "sin salidas": lambda data: data["cells"][0].pop("outputs"),
+        "etiqueta repetida": lambda data: data["cells"][0]["metadata"].update(tags=["a", "a"]),
+    }
+
+
+@pytest.mark.parametrize("quirk", quirks().values(), ids=quirks())
+def test_reads_what_other_editors_write(tmp_path, quirk, recwarn):
+    data = new_notebook(cells=[new_code_cell("x = 1"), new_markdown_cell("texto")])
+    data.cells[0].id, data.cells[1].id = "uno", "dos"
+    quirk(data)
+    path = tmp_path / "raro.ipynb"
+    path.write_text(json.dumps(data), encoding="utf-8")
+    assert [cell.source for cell in read(path).cells] == ["x = 1", "texto"]
+    assert not recwarn.list
 
 
 def test_load_runs_only_export_cells():
@@ -107,6 +142,9 @@ def test_notebooks_without_helpers_do_not_change():
         ("import apoyo", "from apoyo import nombre"),
         ("from apoyo import set_seed as s", "sin «as»"),
         ("from apoyo import *", "nombres sueltos"),
+        ("if True:\n    from apoyo import set_seed", "sin sangrar"),
+        ("from apoyo import set_seed; y = 2", "en su propia línea"),
+        ("from apoyo import set_seed\n%pip list", "no es Python"),
     ],
 )
 def test_other_ways_to_import_helpers_are_clear_errors(source, message):

@@ -5,6 +5,7 @@ vectores de 16 números como mucho, el redondeo en precisión simple queda por d
 """
 
 import contextlib
+import math
 
 import matplotlib.pyplot as plt
 import torch
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 
 from autograder.checks import check, expect, expect_close, expect_error, expect_finite
 
+PROJECTIONS = ("las consultas", "las claves", "los valores")
 ORDER_HINT = (
     "el orden de qkv_proj es consultas, claves, valores, y dentro de cada bloque van las cabezas."
 )
@@ -37,22 +39,29 @@ def parameter_shapes(embed_dim: int) -> dict[str, tuple[int, ...]]:
 def load_random_state(module) -> dict[str, torch.Tensor]:
     """Da parámetros al azar a un módulo y los devuelve; pequeños: la softmax no debe saturarse.
 
-    Los buffers, como una máscara causal guardada, se quedan como estaban.
+    Los buffers, como una máscara causal guardada, se quedan como estaban. Se devuelve lo que hay
+    en el módulo y no lo que se le dio: dos nombres pueden ser de un mismo parámetro.
     """
-    state = {name: torch.randn(p.shape) * 0.4 for name, p in module.named_parameters()}
-    module.load_state_dict(state, strict=False)
-    return state
+    names = [name for name, _ in module.named_parameters(remove_duplicate=False)]
+    state = module.state_dict()
+    module.load_state_dict({n: torch.randn(state[n].shape) * 0.4 for n in names}, strict=False)
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def expect_parameters(module, embed_dim: int) -> None:
+    """Falla si a la capa le falta un parámetro del enunciado o tiene otra forma."""
+    expect(module is not None, "No devuelve ninguna capa.")
+    shapes, state = parameter_shapes(embed_dim), module.state_dict()
+    missing = [name for name in shapes if name not in state]
+    expect(not missing, f"Faltan parámetros: {', '.join(missing)}.", "mira la tabla del enunciado.")
+    for name, shape in shapes.items():
+        found = tuple(state[name].shape)
+        expect(found == shape, f"{name} debería ser {list(shape)} y es {list(found)}.")
 
 
 def randomize(module, embed_dim: int) -> dict[str, torch.Tensor]:
     """Da a la capa parámetros al azar y los devuelve; falla si no son los del enunciado."""
-    shapes = parameter_shapes(embed_dim)
-    parameters = dict(module.named_parameters())
-    missing = [name for name in shapes if name not in parameters]
-    expect(not missing, f"Faltan parámetros: {', '.join(missing)}.", "mira la tabla del enunciado.")
-    for name, shape in shapes.items():
-        found = tuple(parameters[name].shape)
-        expect(found == shape, f"{name} debería ser {list(shape)} y es {list(found)}.")
+    expect_parameters(module, embed_dim)
     return load_random_state(module)
 
 
@@ -82,6 +91,23 @@ def eval_layer(MultiHeadSelfAttention, embed_dim: int, num_heads: int):
     return attention, state
 
 
+def expect_attends(attention, **masks) -> None:
+    """Falla si la cuarta de cinco posiciones no se entera de lo que hay en la primera.
+
+    Una capa que no atiende a nadie cumpliría las pruebas de máscaras sin haber hecho nada.
+    """
+    x = torch.randn(1, 5, 8)
+    changed = torch.cat([torch.randn(1, 1, 8), x[:, 1:]], dim=1)
+    (before, weights), (after, _) = attention(x, **masks), attention(changed, **masks)
+    total = weights[0, :, 3].sum(-1).min().item()
+    expect(abs(total - 1) < 1e-5, f"Los pesos de una posición válida suman {total:.3f}, no 1.")
+    expect(
+        bool((after - before)[0, 3].abs().max() > 1e-5),
+        "Cambiar una posición que se puede mirar no cambia la salida de las demás.",
+        "¿usas los pesos para mezclar los valores?",
+    )
+
+
 # --- 1a: estructura -------------------------------------------------------------------------------
 
 
@@ -101,34 +127,37 @@ def fused_projection(MultiHeadSelfAttention):
     for num_heads in (1, 4):
         attention = MultiHeadSelfAttention(8, num_heads)
         randomize(attention, 8)
-        extra = sorted(
-            {name for name, _ in attention.named_parameters()} - set(parameter_shapes(8))
-        )
+        found = sum(parameter.numel() for parameter in attention.parameters())
+        wanted = sum(math.prod(shape) for shape in parameter_shapes(8).values())
         expect(
-            not extra,
-            f"Con {num_heads} cabezas sobran parámetros: {', '.join(extra)}.",
-            "qkv_proj, out_proj y norm bastan para cualquier número de cabezas.",
+            found == wanted,
+            f"Con {num_heads} cabezas y E=8 la capa tiene {found} parámetros, y bastan {wanted}.",
+            "qkv_proj, out_proj y norm sirven para cualquier número de cabezas.",
         )
 
 
 @check("ej1a_estructura", "ValueError si las cabezas no caben", points=0.5)
 def invalid_heads(MultiHeadSelfAttention):
-    expect_error(
-        ValueError, lambda: MultiHeadSelfAttention(10, 3), "Con embed_dim=10 y num_heads=3"
-    )
+    for E, h in [(10, 3), (8, 3), (6, 4)]:
+        expect_error(
+            ValueError,
+            lambda E=E, h=h: MultiHeadSelfAttention(E, h),
+            f"Con embed_dim={E} y num_heads={h}",
+        )
 
 
 # --- 1a: atención ---------------------------------------------------------------------------------
 
 
-@check("ej1a_atencion", "Los pesos son los de nn.MultiheadAttention", points=1.5)
+@check("ej1a_atencion", "Los pesos son los de nn.MultiheadAttention", points=1.0)
 def weights_match_torch(MultiHeadSelfAttention):
     for num_heads in (1, 2, 4):
         attention, state = eval_layer(MultiHeadSelfAttention, 16, num_heads)
         x = torch.randn(2, 5, 16)
+        expected = oracle(state, num_heads, x)[1]
         expect_close(
             attention(x)[1],
-            oracle(state, num_heads, x)[1],
+            expected,
             f"los pesos con num_heads={num_heads}",
             "¿divides entre √d, con d = E / h? ¿separas las cabezas con view y luego transpose? "
             + ORDER_HINT.capitalize(),
@@ -140,9 +169,10 @@ def output_matches_torch(MultiHeadSelfAttention):
     for num_heads in (1, 2, 4):
         attention, state = eval_layer(MultiHeadSelfAttention, 16, num_heads)
         x = torch.randn(2, 5, 16)
+        expected = oracle(state, num_heads, x)[0]
         expect_close(
             attention(x)[0],
-            oracle(state, num_heads, x)[0],
+            expected,
             f"los valores de out con num_heads={num_heads}",
             "si los pesos coinciden, mira cómo juntas las cabezas, el residuo y dónde normalizas.",
         )
@@ -163,12 +193,28 @@ def normalizes_last(MultiHeadSelfAttention):
     )
 
 
+@check("ej1a_atencion", "El gradiente llega a consultas, claves y valores", points=0.5)
+def gradient_reaches_every_projection(MultiHeadSelfAttention):
+    attention, _ = eval_layer(MultiHeadSelfAttention, 8, 2)
+    out, _ = attention(torch.randn(2, 5, 8))
+    (out * torch.randn(2, 5, 8)).sum().backward()
+    gradient = dict(attention.named_parameters())["qkv_proj.weight"].grad
+    expect(gradient is not None, "qkv_proj no recibe ningún gradiente.", "¿sobra un detach?")
+    for name, part in zip(PROJECTIONS, gradient.chunk(3), strict=True):
+        expect(
+            bool(part.abs().max() > 1e-7),
+            f"El gradiente de la parte de qkv_proj que da {name} es cero: no podría aprender.",
+            "nada entre x y out puede pasar por detach o por NumPy.",
+        )
+
+
 # --- 1a: relleno ----------------------------------------------------------------------------------
 
 
 @check("ej1a_relleno", "Lo que hay en el relleno no influye", points=1.0)
 def padding_does_not_leak(MultiHeadSelfAttention):
     attention, _ = eval_layer(MultiHeadSelfAttention, 8, 2)
+    expect_attends(attention, mask=torch.tensor([[1, 1, 1, 1, 0]]).bool())
     mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0]]).bool()
     x = torch.randn(3, 5, 8)
     # Vectores nuevos al azar: sumar una constante no serviría, porque LayerNorm la borra.
@@ -223,6 +269,7 @@ def empty_sequence(MultiHeadSelfAttention):
 @check("ej1a_causal", "Cada posición ve lo mismo que si la secuencia acabara en ella", points=1.0)
 def causal_equals_truncated(MultiHeadSelfAttention):
     attention, _ = eval_layer(MultiHeadSelfAttention, 8, 2)
+    expect_attends(attention, causal=True)
     x = torch.randn(2, 5, 8)
     out, weights = attention(x, causal=True)
     for end in (1, 2, 5):
@@ -273,14 +320,18 @@ def weights_are_returned_before_dropout(MultiHeadSelfAttention):
 @check("ej1a_dropout", "El dropout actúa al entrenar y solo entonces", points=0.5)
 def dropout_only_while_training(MultiHeadSelfAttention):
     attention = MultiHeadSelfAttention(8, 2, dropout=0.5)
-    x = torch.randn(4, 6, 8)
-    attention.train()
-    first, second = attention(x)[0].detach(), attention(x)[0].detach()
-    expect(
-        not torch.equal(first, second),
-        "En modo entrenamiento y con dropout=0.5, dos pasadas dan lo mismo.",
-        "¿llegas a aplicar el dropout?",
-    )
+    # Con out_proj.weight a cero solo queda su sesgo: varía si el dropout va después de proyectar.
+    for changes in ({}, {"out_proj.weight": torch.zeros(8, 8), "out_proj.bias": torch.ones(8)}):
+        attention.load_state_dict(changes, strict=False)
+        x = torch.randn(4, 6, 8)
+        attention.train()
+        first, second = attention(x)[0].detach(), attention(x)[0].detach()
+        expect(
+            not torch.equal(first, second),
+            "En modo entrenamiento y con dropout=0.5, dos pasadas dan lo mismo"
+            + (" si out_proj solo tiene sesgo." if changes else "."),
+            "el dropout se aplica a lo que sale de out_proj.",
+        )
     attention.eval()
     first, second = attention(x)[0].detach(), attention(x)[0].detach()
     expect_close(second, first, "las salidas de dos pasadas en modo evaluación")
@@ -288,16 +339,16 @@ def dropout_only_while_training(MultiHeadSelfAttention):
 
 @check("ej1a_dropout", "El residuo no pasa por el dropout", points=0.5)
 def residual_survives_dropout(MultiHeadSelfAttention):
-    attention = MultiHeadSelfAttention(8, 2, dropout=1.0)
+    attention = MultiHeadSelfAttention(8, 2, dropout=0.5)
     state = randomize(attention, 8)
-    state["out_proj.bias"] = torch.zeros(8)  # así da igual en qué lado de la proyección actúe
-    attention.load_state_dict(state, strict=False)
+    silent = {"out_proj.weight": torch.zeros(8, 8), "out_proj.bias": torch.zeros(8)}
+    attention.load_state_dict(silent, strict=False)
     attention.train()
     x = torch.randn(2, 5, 8)
     expect_close(
         attention(x)[0],
         F.layer_norm(x, (8,), state["norm.weight"], state["norm.bias"]),
-        "los valores de out con dropout=1 (que debería ser LN(x))",
+        "los valores de out con out_proj a cero (que debería ser LN(x), con cualquier dropout)",
         "el dropout se aplica a la atención proyectada, antes de sumarle x.",
     )
 
@@ -311,11 +362,12 @@ def random_reference(SelfAttention, embed_dim: int, num_heads: int):
     return reference, load_random_state(reference)
 
 
-@check("ej1a_comparacion", "Copia los parámetros y las cabezas de SelfAttention", points=1.0)
+@check("ej1a_comparacion", "Copia los parámetros y las cabezas, con dropout 0", points=1.0)
 def copies_the_reference(from_self_attention, SelfAttention):
     for num_heads in (1, 4):
         reference, state = random_reference(SelfAttention, 8, num_heads)
         attention = from_self_attention(reference)
+        expect_parameters(attention, 8)
         fused = {
             f"qkv_proj.{kind}": torch.cat([state[f"{p}.{kind}"] for p in ("query", "key", "value")])
             for kind in ("weight", "bias")
@@ -326,10 +378,16 @@ def copies_the_reference(from_self_attention, SelfAttention):
         for kind in ("weight", "bias"):
             name = f"out_proj.{kind}"
             expect_close(copied[name], state[f"fc_out.{kind}"], f"los valores de {name}")
-        heads = attention(torch.randn(2, 5, 8))[1].size(1)
+        x = torch.randn(2, 5, 8)
+        heads = attention(x)[1].size(1)
         expect(
             heads == num_heads,
             f"La original tiene num_heads={num_heads} y la nueva atiende con {heads}.",
+        )
+        attention.train()
+        expect(
+            torch.equal(attention(x)[0].detach(), attention(x)[0].detach()),
+            "Al entrenar, dos pasadas de la capa nueva no dan lo mismo: su dropout debe ser 0.",
         )
 
 
@@ -352,9 +410,10 @@ def random_reader(TelegramReader, dropout: float = 0.0):
 
 
 def telegram_ids(length: int) -> torch.Tensor:
-    """Un telegrama de `length` palabras al azar, con relleno (0) hasta 8."""
+    """Un telegrama de `length` palabras al azar, con relleno (0) hasta 8; la última, repetida."""
     ids = torch.zeros(8, dtype=torch.long)
     ids[:length] = torch.randperm(60)[:length] + 1
+    ids[length - 1] = ids[0]
     return ids
 
 
@@ -400,10 +459,11 @@ def map_in_eval_mode(attention_map, TelegramReader):
             f"los pesos, con el modelo en modo {mode}",
             "el dropout altera el mapa: pasa a modo evaluación antes de leerlo.",
         )
+        modes = [bool(part.training) for part in (model, model.dropout, model.attention)]
         expect(
-            bool(model.training) == training,
-            f"El modelo estaba en modo {mode} y lo has dejado en el otro.",
-            "guarda model.training antes de cambiarlo.",
+            modes == [training] * 3,
+            f"El modelo estaba en modo {mode} y lo has dejado, entero o en parte, en el otro.",
+            "guarda model.training antes de cambiarlo, y vuelve con model.train(…).",
         )
         expect(not weights.requires_grad, "El mapa arrastra gradientes.", "usa torch.no_grad().")
 
@@ -422,7 +482,7 @@ def map_without_padding(attention_map, TelegramReader):
 
 # --- 1b: dibujar ----------------------------------------------------------------------------------
 
-TOKENS = ["rota", "mano", "perros", "nuevo", "mojados"]
+TOKENS = ["rota", "mano", "perros", "nuevo", "rota"]
 
 
 @contextlib.contextmanager
@@ -458,20 +518,39 @@ def image_is_the_weights(plot_attention):
     )
 
 
+def cell_centres(image, n: int) -> tuple[list[float], list[float]]:
+    """Las coordenadas de los centros de las columnas y de las filas de una imagen `[n, n]`."""
+    left, right, bottom, top = image.get_extent()
+    first, last = (top, bottom) if image.origin == "upper" else (bottom, top)
+    fractions = [(i + 0.5) / n for i in range(n)]
+    columns = [left + f * (right - left) for f in fractions]
+    return columns, [first + f * (last - first) for f in fractions]
+
+
 @check("ej1b_dibujar", "Una etiqueta por palabra, en su sitio, en los dos ejes", points=1.0)
 @closing_figures()
 def every_token_is_labelled(plot_attention):
     ax = plot_attention(random_map(5), TOKENS)
-    expect(ax is not None, "La función no devuelve los ejes.")
-    for name, axis in (("horizontal", ax.xaxis), ("vertical", ax.yaxis)):
-        labels = [text.get_text() for text in axis.get_ticklabels()]
+    image_of(ax)
+    centres = cell_centres(ax.images[-1], 5)
+    axes = {"horizontal": ax.xaxis, "vertical": ax.yaxis}
+    for (name, axis), wanted in zip(axes.items(), centres, strict=True):
         places = [float(place) for place in axis.get_ticklocs()]
-        expect(labels == TOKENS, f"En el eje {name} las etiquetas son {labels}, no {TOKENS}.")
+        texts = [label.get_text() for label in axis.get_ticklabels()]
+        # Con etiquetas a los dos lados hay más textos que sitios; las vacías no se ven.
+        shown = [(place, text) for place, text in zip(places, texts, strict=False) if text]
+        labels = [text for _, text in shown]
         expect(
-            places == [float(i) for i in range(5)],
-            f"En el eje {name} las etiquetas están en {places}, no en 0, 1, 2, 3 y 4.",
-            "fija posiciones y etiquetas a la vez.",
+            sorted(labels) == sorted(TOKENS),
+            f"En el eje {name} las etiquetas son {labels}, no {TOKENS}.",
         )
+        for place, token in zip(wanted, TOKENS, strict=True):
+            near = [text for spot, text in shown if abs(spot - place) < 1e-3]
+            expect(
+                near == [token],
+                f"En el eje {name}, la celda de «{token}» está en {place:g} y ahí pone {near}.",
+                "fija posiciones y etiquetas a la vez.",
+            )
 
 
 @check("ej1b_dibujar", "Escala de color de 0 a 1, en los ejes que se le dan", points=0.5)
@@ -485,7 +564,12 @@ def fixed_scale_and_given_axes(plot_attention):
         f"La escala de color va de {limits[0]:.2f} a {limits[1]:.2f}.",
         "con una escala distinta en cada mapa, los colores no se pueden comparar.",
     )
-    plot_attention(random_map(5), TOKENS)  # desde ahora, los ejes actuales son otros
+    plot_attention(random_map(5), TOKENS)
+    expect(
+        torch.equal(image_of(ax), before),
+        "Sin ejes dados, el segundo mapa se dibuja encima del primero.",
+        "si ax es None, crea una figura.",
+    )
     returned = plot_attention(random_map(5), TOKENS, ax)
     expect(
         not torch.equal(image_of(ax), before),
@@ -516,21 +600,25 @@ def expect_ranking(actual, expected: list[list[tuple[str, float]]], hint: str) -
 
 @check("ej1b_topk", "Las k mayores de cada fila, de mayor a menor", points=1.0)
 def ranks_each_row(top_k_attention):
-    weights = torch.tensor([[0.1, 0.6, 0.3], [0.5, 0.2, 0.3], [0.05, 0.25, 0.7]])
+    rows = [[0.1013, 0.6132, 0.2855], [0.5214, 0.1932, 0.2854], [0.0521, 0.2512, 0.6967]]
+    weights = torch.tensor(rows)
     expected = [
-        [("b", 0.6), ("c", 0.3)],
-        [("a", 0.5), ("c", 0.3)],
-        [("c", 0.7), ("b", 0.25)],
+        [("b", 0.6132), ("c", 0.2855)],
+        [("a", 0.5214), ("c", 0.2854)],
+        [("c", 0.6967), ("b", 0.2512)],
     ]
     expect_ranking(
         top_k_attention(weights, ["a", "b", "c"], k=2),
         expected,
         "el máximo se busca en cada fila (la consulta), sobre las claves.",
     )
+    expect_close(
+        weights, torch.tensor(rows), "los pesos que recibió la función", "trabaja con una copia."
+    )
 
 
-@check("ej1b_topk", "Palabras repetidas, y k mayor que n", points=0.5)
-def repeated_words_and_large_k(top_k_attention):
+@check("ej1b_topk", "Palabras repetidas, empates, y k mayor que n", points=0.5)
+def limit_cases(top_k_attention):
     weights = torch.tensor([[0.2, 0.7, 0.1], [0.3, 0.1, 0.6], [0.5, 0.3, 0.2]])
     expected = [
         [("flor", 0.7), ("rota", 0.2), ("rota", 0.1)],
@@ -542,3 +630,11 @@ def repeated_words_and_large_k(top_k_attention):
         expected,
         "si k es mayor que el número de palabras, devuelve todas; puede haber palabras repetidas.",
     )
+    tied = top_k_attention(torch.full((4, 4), 0.25), ["a", "b", "c", "d"], k=4)
+    for row in tied:
+        names = sorted(name for name, _ in row)
+        expect(
+            names == ["a", "b", "c", "d"],
+            f"Con cuatro pesos iguales y k=4, las palabras son {names}; deberían estar las cuatro.",
+            "dos claves pueden tener el mismo peso: ordena posiciones, no busques por valor.",
+        )

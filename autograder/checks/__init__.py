@@ -15,7 +15,7 @@ una pista, nunca la solución. La última línea de una celda de pruebas llama a
 from __future__ import annotations
 
 import html
-import importlib
+import importlib.util
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -104,17 +104,25 @@ def expect_close(
     if not wrong.any():
         return
     first = tuple(wrong.nonzero()[0].tolist())
+    found, right = float(actual[first]), float(expected[first])
+    digits = 4 if f"{found:.4g}" != f"{right:.4g}" else 8
     expect(
         False,
         f"Entre {what}, {int(wrong.sum())} de {wrong.numel()} valores no son los esperados. El "
-        f"primero, en {list(first)}: {actual[first]:.4g} en vez de {expected[first]:.4g}.",
+        f"primero, en {list(first)}: {found:.{digits}g} en vez de {right:.{digits}g}.",
         hint,
     )
 
 
 def checks_of(notebook: str, exercise: str | None = None) -> list[Check]:
-    """Las comprobaciones de un cuaderno, o solo las de una celda de pruebas, en su orden."""
-    module = importlib.import_module(f"{__name__}.{notebook}")
+    """Las comprobaciones de un cuaderno, o solo las de una celda de pruebas, en su orden.
+
+    Un cuaderno sin módulo en esta carpeta no tiene ninguna.
+    """
+    name = f"{__name__}.{notebook}"
+    if importlib.util.find_spec(name) is None:
+        return []
+    module = importlib.import_module(name)
     found = [value.check for value in vars(module).values() if hasattr(value, "check")]
     return [c for c in found if exercise in (None, c.exercise)]
 
@@ -127,7 +135,8 @@ def run_checks(checks: Iterable[Check], *answers: Any, seed: int = 0) -> list[Ch
 def _run(c: Check, answers: tuple, seed: int) -> CheckResult:
     torch.manual_seed(seed)
     try:
-        c.run(*answers)
+        with torch.enable_grad():  # y al salir, como estuviera: una respuesta pudo cambiarlo
+            c.run(*answers)
     except CheckFailure as failure:
         return CheckResult(c.name, 0.0, c.points, False, str(failure))
     except (Exception, SystemExit) as error:

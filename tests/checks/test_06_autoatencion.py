@@ -19,6 +19,7 @@ INVALID = "ValueError si las cabezas no caben"
 WEIGHTS = "Los pesos son los de nn.MultiheadAttention"
 OUTPUT = "La salida es LN(x + atención)"
 LAST = "Normaliza después de sumar el residuo"
+GRADIENT = "El gradiente llega a consultas, claves y valores"
 LEAK = "Lo que hay en el relleno no influye"
 ALONE = "Una secuencia da lo mismo sola que en el lote"
 EMPTY = "Una fila sin claves: pesos cero y gradientes finitos"
@@ -27,7 +28,7 @@ LEFT = "Relleno a la izquierda y causal a la vez"
 SUM = "Los pesos devueltos suman 1 también al entrenar"
 DROPOUT = "El dropout actúa al entrenar y solo entonces"
 RESIDUAL = "El residuo no pasa por el dropout"
-COPY = "Copia los parámetros y las cabezas de SelfAttention"
+COPY = "Copia los parámetros y las cabezas, con dropout 0"
 SHARED = "No comparte memoria con la original"
 MAP = "Son los pesos del modelo"
 EVAL = "En modo evaluación, y dejando el modelo como estaba"
@@ -36,7 +37,7 @@ IMAGE = "La imagen son los pesos, sin trasponer ni reescalar"
 LABELS = "Una etiqueta por palabra, en su sitio, en los dos ejes"
 SCALE = "Escala de color de 0 a 1, en los ejes que se le dan"
 RANK = "Las k mayores de cada fila, de mayor a menor"
-LIMITS = "Palabras repetidas, y k mayor que n"
+LIMITS = "Palabras repetidas, empates, y k mayor que n"
 
 
 def wrong(name, cell, *edits, loses):
@@ -68,7 +69,7 @@ WRONG_1A = [
         CLASS,
         (SPLIT, "qkv = self.qkv_proj(x).chunk(3, dim=-1)"),
         (PERMUTE, "q, k, v = (p.reshape(B, self.num_heads, S, -1) for p in qkv)"),
-        loses=[WEIGHTS, OUTPUT, LAST, LEAK, ALONE, CAUSAL, LEFT],
+        loses=[WEIGHTS, OUTPUT, LAST, GRADIENT, LEAK, ALONE, CAUSAL, LEFT],
     ),
     wrong(
         "reparte Q, K y V dentro de cada cabeza",
@@ -87,7 +88,7 @@ WRONG_1A = [
         "softmax sobre las consultas",
         CLASS,
         (".softmax(-1)", ".softmax(-2)"),
-        loses=[WEIGHTS, OUTPUT, LAST, LEAK, ALONE, CAUSAL, SUM],
+        loses=[WEIGHTS, OUTPUT, LAST, GRADIENT, LEAK, ALONE, CAUSAL, SUM],
     ),
     wrong(
         "sin residuo",
@@ -99,7 +100,7 @@ WRONG_1A = [
         "sin proyección final",
         CLASS,
         ("self.dropout(self.out_proj(context))", "self.dropout(context)"),
-        loses=[OUTPUT],
+        loses=[OUTPUT, RESIDUAL],
     ),
     wrong(
         "normaliza antes de atender",
@@ -173,7 +174,7 @@ WRONG_1A = [
         ),
         (SPLIT, "qkv = torch.stack([self.q(x), self.k(x), self.v(x)], dim=2)"),
         (PERMUTE, "q, k, v = qkv.view(B, S, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)"),
-        loses=[FUSED, WEIGHTS, OUTPUT, LEAK, ALONE, EMPTY, CAUSAL, LEFT, RESIDUAL, COPY, SHARED],
+        loses=[FUSED, WEIGHTS, OUTPUT, GRADIENT, LEAK, ALONE, EMPTY, CAUSAL, LEFT, RESIDUAL, COPY, SHARED],
     ),
     wrong(
         "devuelve los pesos después del dropout",
@@ -191,7 +192,7 @@ WRONG_1A = [
         "sin dropout",
         CLASS,
         ("x + self.dropout(self.out_proj(context))", "x + self.out_proj(context)"),
-        loses=[DROPOUT, RESIDUAL],
+        loses=[DROPOUT],
     ),
     wrong(
         "dropout también al evaluar",
@@ -209,7 +210,50 @@ WRONG_1A = [
         "pesos promediados entre las cabezas",
         CLASS,
         (RETURN, "return self.norm(x + self.dropout(self.out_proj(context))), weights.mean(1)"),
-        loses=[SHAPES, FUSED, INVALID, WEIGHTS, OUTPUT, LAST, LEAK, ALONE, EMPTY, CAUSAL, LEFT, COPY],
+        loses=[SHAPES, FUSED, INVALID, WEIGHTS, OUTPUT, LAST, GRADIENT, LEAK, ALONE, EMPTY, CAUSAL, LEFT, COPY],
+    ),
+    wrong(
+        "los pesos, sin gradiente",
+        CLASS,
+        ("(weights @ v)", "(weights.detach() @ v)"),
+        loses=[GRADIENT],
+    ),
+    wrong(
+        "la atención en NumPy",
+        CLASS,
+        (MERGE, "context = torch.from_numpy((weights @ v).detach().numpy()).transpose(1, 2).reshape(B, S, E)"),
+        loses=[GRADIENT],
+    ),
+    wrong(
+        "no atiende: solo normaliza",
+        CLASS,
+        (RETURN, "return self.norm(x), torch.zeros(B, self.num_heads, S, S)"),
+        loses=[WEIGHTS, OUTPUT, LAST, GRADIENT, LEAK, CAUSAL, SUM, DROPOUT],
+    ),
+    wrong(
+        "cada posición se queda con su valor",
+        CLASS,
+        ("(weights @ v)", "v"),
+        loses=[OUTPUT, GRADIENT, LEAK, CAUSAL],
+    ),
+    wrong(
+        "dropout en los pesos y no en la salida proyectada",
+        CLASS,
+        ("(weights @ v)", "(self.dropout(weights) @ v)"),
+        ("self.dropout(self.out_proj(context))", "self.out_proj(context)"),
+        loses=[DROPOUT],
+    ),
+    wrong(
+        "comprueba un solo caso de cabezas que no caben",
+        CLASS,
+        ("if embed_dim % num_heads:", "if (embed_dim, num_heads) == (10, 3):"),
+        loses=[INVALID],
+    ),
+    wrong(
+        "la copia conserva el dropout",
+        "ej1a_copia",
+        ("reference.num_heads, dropout=0.0", "reference.num_heads, dropout=0.2"),
+        loses=[COPY],
     ),
     wrong(
         "copia en el orden clave, consulta, valor",
@@ -345,6 +389,20 @@ class MultiHeadSelfAttention(nn.Module):
         ],
     ),
     Variant(
+        "el dropout, escrito a mano, y un segundo nombre para la normalización",
+        CLASS,
+        [
+            (
+                RETURN,
+                "out = self.out_proj(context)\n"
+                "        if self.training and self.dropout.p > 0:\n"
+                "            out = out * (torch.rand_like(out) >= self.dropout.p) / (1 - self.dropout.p)\n"
+                "        return self.norm(x + out), weights",
+            ),
+            ("self.norm = nn.LayerNorm(embed_dim)", "self.ln = self.norm = nn.LayerNorm(embed_dim)"),
+        ],
+    ),
+    Variant(
         "menos infinito, y los nan de los pesos a cero",
         CLASS,
         [(".min).softmax(-1)", ".min).softmax(-1).nan_to_num(0.0)"), ("torch.finfo(scores.dtype).min", 'float("-inf")')],
@@ -392,6 +450,18 @@ WRONG_1B = [
         "ej1b_mapa",
         ("with torch.no_grad():", "if True:"),
         loses=[EVAL],
+    ),
+    wrong(
+        "deja en modo evaluación las partes del modelo",
+        "ej1b_mapa",
+        ("model.train(was_training)", "model.training = was_training"),
+        loses=[EVAL],
+    ),
+    wrong(
+        "cuenta palabras distintas",
+        "ej1b_mapa",
+        ("n = int((ids != PAD).sum())", "n = len(set(ids.tolist()) - {PAD})"),
+        loses=[MAP, EVAL, CROP],
     ),
     wrong(
         "recorta las columnas y no las filas",
@@ -454,6 +524,25 @@ WRONG_1B = [
         loses=[SCALE],
     ),
     wrong(
+        "busca la posición de cada etiqueta por su palabra",
+        "ej1b_dibujo",
+        ("ax.set_yticks(range(len(tokens)), tokens)", "ax.set_yticks([tokens.index(t) for t in tokens], tokens)"),
+        loses=[LABELS],
+    ),
+    wrong(
+        "las filas, de abajo arriba, y las etiquetas al revés",
+        "ej1b_dibujo",
+        ("imshow(weights,", "imshow(weights, extent=(-0.5, len(tokens) - 0.5, -0.5, len(tokens) - 0.5),"),
+        loses=[LABELS],
+    ),
+    wrong(
+        "dibuja siempre en los últimos ejes",
+        "ej1b_dibujo",
+        ("_, ax = plt.subplots(figsize=(5, 4.5), layout=\"constrained\")", "ax = plt.gca()"),
+        ("    ax.figure.colorbar(image, ax=ax, label=\"Peso de atención\")\n", ""),
+        loses=[SCALE],
+    ),
+    wrong(
         "dibuja en los ejes actuales, no en los que se le dan",
         "ej1b_dibujo",
         ("image = ax.imshow(", "ax = plt.gca()\n    image = ax.imshow("),
@@ -488,6 +577,24 @@ WRONG_1B = [
         "ej1b_lista",
         ("[(tokens[j], value) for j, value in zip(row_indices, row_values)]", "list({tokens[j]: value for j, value in zip(row_indices, row_values)}.items())"),
         loses=[LIMITS],
+    ),
+    wrong(
+        "redondea los pesos",
+        "ej1b_lista",
+        ("[(tokens[j], value)", "[(tokens[j], round(value, 2))"),
+        loses=[RANK],
+    ),
+    wrong(
+        "busca cada peso por su valor: los empates se repiten",
+        "ej1b_lista",
+        ("[(tokens[j], value) for", "[(tokens[row_values.index(value) if len(set(row_values)) == 1 else j], value) for"),
+        loses=[LIMITS],
+    ),
+    wrong(
+        "estropea los pesos que recibe",
+        "ej1b_lista",
+        ("    return [", "    weights.zero_()\n    return ["),
+        loses=[RANK],
     ),
     wrong(
         "pesos como tensores, no como números",
@@ -531,6 +638,38 @@ def plot_attention(weights, tokens, ax=None):
     ax.set_xticklabels(tokens, rotation=90)
     ax.set_yticks(positions)
     ax.set_yticklabels(tokens)
+    return ax
+''',
+    ),
+    Variant(
+        "celdas de 0 a n, y etiquetas arriba y abajo",
+        "ej1b_dibujo",
+        source='''
+def plot_attention(weights, tokens, ax=None):
+    ax = ax or plt.figure().add_subplot()
+    n = len(tokens)
+    ax.imshow(weights, vmin=0, vmax=1, extent=(0, n, n, 0))
+    ax.set_xticks([i + 0.5 for i in range(n)], labels=tokens)
+    ax.set_yticks([i + 0.5 for i in range(n)], labels=tokens)
+    ax.tick_params(top=True, labeltop=True)
+    return ax
+''',
+    ),
+    Variant(
+        "marcas cada unidad, con un formateador",
+        "ej1b_dibujo",
+        source='''
+from matplotlib.ticker import FuncFormatter, MultipleLocator
+
+def plot_attention(weights, tokens, ax=None):
+    if ax is None:
+        _, ax = plt.subplots()
+    ax.imshow(weights, vmin=0, vmax=1, origin="lower")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MultipleLocator(1))
+        axis.set_major_formatter(
+            FuncFormatter(lambda i, _: tokens[round(i)] if 0 <= i < len(tokens) else "")
+        )
     return ax
 ''',
     ),
