@@ -7,14 +7,20 @@ from pathlib import Path
 
 from bleach import ALLOWED_TAGS
 from nbconvert.preprocessors.sanitize import SanitizeHTML
-from nbgrader.converters import GenerateAssignment, GenerateSolution
-from nbgrader.preprocessors import ClearHiddenTests, ClearMarkScheme, ClearSolutions, GetGrades
+from nbgrader.converters import Autograde, GenerateAssignment, GenerateSolution
+from nbgrader.preprocessors import (
+    ClearHiddenTests,
+    ClearMarkScheme,
+    ClearSolutions,
+    Execute,
+    GetGrades,
+)
 from nbgrader.server_extensions.formgrader import handlers
 from sqlalchemy.exc import SAWarning
 
 import autograder
-from autograder.execution import Limits
-from autograder.plugins import ClearSolutionMarks, NamedClearSolutions
+from autograder.execution import IsolatedExecute, Limits
+from autograder.plugins import ClearSolutionMarks, NamedClearSolutions, RestoreTests
 
 c = get_config()  # noqa: F821
 
@@ -47,9 +53,14 @@ c.GenerateSolution.preprocessors = [
 
 # La corrección. Lo que una respuesta correcta escriba en stderr (un aviso de PyTorch, por ejemplo)
 # no le cuesta la nota: nbgrader pondría un cero.
-limits = Limits()
-c.Execute.timeout = limits.cell_seconds
-c.Execute.error_on_timeout = limits.timeout_error()
+c.Autograde.autograde_preprocessors = [
+    IsolatedExecute if step is Execute else step
+    for step in Autograde.autograde_preprocessors.default()
+]
+c.Autograde.sanitize_preprocessors = [
+    RestoreTests, *Autograde.sanitize_preprocessors.default()
+]  # fmt: skip
+c.Execute.timeout = Limits.cell_seconds
 c.IgnorePattern.enabled = True
 c.IgnorePattern.pattern = r"(?s)."
 c.LimitOutput.max_lines = 200

@@ -1,56 +1,191 @@
-"""Ejecutar una entrega: aquí, como lo hace nbgrader, en un kernel corriente."""
+"""Ejecutar una entrega: sus celdas en un kernel aislado, y las de pruebas en este proceso."""
 
 from __future__ import annotations
 
-import tempfile
+import copy
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
-from nbclient.exceptions import DeadKernelError
+from jupyter_client.manager import KernelManager
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
-from nbformat.v4 import new_output
+from nbformat.v4 import new_code_cell
 from nbgrader.preprocessors import Execute
-from nbgrader.utils import is_grade, is_solution, setenv
+from nbgrader.utils import is_grade, is_solution
+from traitlets import Bool, Integer
+
+from autograder.isolation.provisioner import SandboxKernelManager
+from autograder.isolation.trusted import AgentListener, error_output, run_cell
+from autograder.isolation.warm import shared_server
+
+SAFE_TYPES = ("text/plain", "image/png", "image/jpeg")  # nada que un navegador pueda ejecutar
+GRACE_SECONDS = 2
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Lo más que puede gastar una entrega."""
+    """Lo más que puede gastar una entrega.
+
+    Args:
+        cell_seconds: lo que dura una celda.
+        notebook_seconds: lo que dura el cuaderno entero.
+        memory: bytes de todos sus procesos juntos.
+        disk: bytes de sus archivos, que son temporales y están en memoria.
+        processes: procesos e hilos a la vez.
+        output: caracteres que se guardan de las salidas de una celda.
+        isolated: si se ejecuta encerrada; si no, con los permisos de quien corrige.
+    """
 
     cell_seconds: int = 30
+    notebook_seconds: int = 300
+    memory: int = 2 * 2**30
+    disk: int = 256 * 2**20
+    processes: int = 64
+    output: int = 200_000
+    isolated: bool = True
 
-    def timeout_error(self) -> dict[str, object]:
-        """El error que se anota en una celda que supera su tiempo, como lo quiere nbgrader."""
-        message = f"La celda tardó más de {self.cell_seconds} s y se interrumpió."
-        return {
+
+class IsolatedExecute(Execute):
+    """`Execute` de nbgrader, con el kernel encerrado y las pruebas fuera de él.
+
+    Las celdas de pruebas no pasan nunca por el kernel: se ejecutan aquí, y los nombres que definió
+    la entrega son objetos que viven allí (`autograder.isolation.proxies`).
+    """
+
+    isolated = Bool(True, help="Encerrar el código de las entregas.").tag(config=True)
+    notebook_timeout = Integer(Limits.notebook_seconds, help="Segundos.").tag(config=True)
+    memory = Integer(Limits.memory, help="Bytes.").tag(config=True)
+    disk = Integer(Limits.disk, help="Bytes.").tag(config=True)
+    processes = Integer(Limits.processes, help="Procesos e hilos.").tag(config=True)
+    max_output = Integer(Limits.output, help="Caracteres por celda.").tag(config=True)
+
+    def __init__(self, **settings: Any):
+        super().__init__(**settings)
+        message = f"La celda tardó más de {self.timeout} s y se interrumpió."
+        self.error_on_timeout = {
             "ename": "TiempoAgotado",
             "evalue": message,
-            "traceback": [f"\x1b[0;31mTiempoAgotado\x1b[0m: {message}"],
+            "traceback": [f"TiempoAgotado: {message}"],
         }
+        self.shutdown_kernel = "immediate"
+        self.timeout_func = self._cell_seconds
+        self.record_timing = False
+
+    def create_kernel_manager(self) -> KernelManager:
+        limits = {"memory": self.memory, "disk": self.disk, "processes": self.processes}
+        self.km = SandboxKernelManager(shared_server(self.isolated), limits)
+        return self.km
+
+    def preprocess(
+        self, nb: NotebookNode, resources: dict | None = None, km: Any = None
+    ) -> tuple[NotebookNode, dict]:
+        self.deadline = time.monotonic() + self.notebook_timeout
+        self.ended = ""  # por qué no se puede ejecutar nada más
+        self.extra_seconds = 0
+        return super().preprocess(nb, resources or {}, km=km)
+
+    def preprocess_cell(self, cell: NotebookNode, resources: dict, index: int) -> tuple:
+        self.written = 0
+        if time.monotonic() > self.deadline:
+            self.ended = self.ended or f"El cuaderno tardó más de {self.notebook_timeout} s."
+        if self.ended:
+            if _is_test(cell):
+                cell.outputs = [error_output("ProgramaCerrado", self.ended)]
+            return cell, resources
+        if _is_test(cell):
+            return self._grade_cell(cell, resources, index), resources
+        self._execute_inside(cell, resources, index)
+        return cell, resources
+
+    def _execute_inside(self, cell: NotebookNode, resources: dict, index: int) -> None:
+        """Ejecuta una celda en el kernel; si ya no se puede contar con él, lo anota."""
+        try:
+            super().preprocess_cell(cell, resources, index)
+        except DeadKernelError:
+            self.ended = self._why_dead()
+        except CellTimeoutError:  # ni siquiera atiende a la interrupción
+            self.km.provisioner.server.signal(self.km.provisioner.pid, signal.SIGKILL)
+            cell.outputs.append(NotebookNode(output_type="error", **self.error_on_timeout))
+            self.ended = "El programa no atendió a la interrupción y se cerró."
+
+    # --- Las celdas de pruebas ---
+
+    def _grade_cell(self, cell: NotebookNode, resources: dict, index: int) -> NotebookNode:
+        """Ejecuta aquí una celda de pruebas, mientras el kernel atiende a lo que le pide."""
+        listener = AgentListener(self.km.home)
+        home = "/kernel" if self.isolated else self.km.home
+        serve = new_code_cell(f"__import__('agent').serve('{home}/agent', globals())")
+        graded = ThreadPoolExecutor(1).submit(
+            self._run_tests, cell.source, listener, time.monotonic() + self._cell_seconds(cell)
+        )
+        cells, self.nb.cells = self.nb.cells, [*self.nb.cells[:index], serve]
+        self.extra_seconds = GRACE_SECONDS  # el tiempo de la celda lo cuentan las pruebas
+        self._execute_inside(serve, resources, index)
+        self.extra_seconds = 0
+        self.nb.cells = cells
+        listener.close()
+        printed = [output for output in serve.outputs if output.get("name") == "stdout"]
+        cell.outputs = [*printed, *graded.result()]
+        if self.ended and not any(o.output_type == "execute_result" for o in cell.outputs):
+            cell.outputs = [*printed, error_output("ProgramaCerrado", self.ended)]
+        return cell
+
+    def _run_tests(
+        self, source: str, listener: AgentListener, deadline: float
+    ) -> list[NotebookNode]:
+        try:
+            channel = listener.accept(deadline)
+        except OSError:
+            return [error_output("ProgramaCerrado", self._why_dead())]
+        with channel.connection:
+            outputs = run_cell(source, channel)
+        if isinstance(channel.problem, TimeoutError):
+            return [NotebookNode(output_type="error", **self.error_on_timeout)]
+        return outputs
+
+    # --- Lo que llega del kernel ---
+
+    def process_message(self, msg: dict, cell: NotebookNode, cell_index: int) -> Any:
+        """Como en nbclient, pero solo con salidas que no pueden ejecutar nada, y con un límite."""
+        kind, content = msg["msg_type"], msg["content"]
+        if kind.startswith("comm") or kind == "update_display_data":
+            return None
+        if kind in ("display_data", "execute_result"):
+            data = content.get("data", {})
+            content["data"] = {key: data[key] for key in SAFE_TYPES if key in data}
+            content["metadata"], content["transient"] = {}, {}
+        if kind in ("stream", "display_data", "execute_result", "error"):
+            self.written += len(str(content))
+            if self.written > self.max_output:
+                return None
+        return super().process_message(msg, cell, cell_index)
+
+    def _cell_seconds(self, cell: NotebookNode) -> int:
+        left = self.deadline - time.monotonic()
+        return max(1, int(min(self.timeout, left))) + self.extra_seconds
+
+    def _why_dead(self) -> str:
+        if self.km.death_reason == "memoria":
+            return f"El programa usó más de {self.memory >> 20} MB de memoria y se cerró."
+        return "Las pruebas no llegaron al final: el programa se cerró antes o durante ellas."
+
+
+def _is_test(cell: NotebookNode) -> bool:
+    return is_grade(cell) and not is_solution(cell) and cell.cell_type == "code"
 
 
 def execute(notebook: NotebookNode, limits: Limits) -> NotebookNode:
-    """Ejecuta el cuaderno en una carpeta temporal y devuelve una copia con sus salidas.
-
-    Los errores y los tiempos agotados se anotan en su celda y se sigue con la próxima. Una celda de
-    pruebas que no llegó a su resultado (porque murió el kernel, por ejemplo) lleva un error que lo
-    dice: nbgrader daría todos los puntos a una celda sin salidas.
-    """
-    step = Execute(timeout=limits.cell_seconds, error_on_timeout=limits.timeout_error())
-    with tempfile.TemporaryDirectory() as folder, setenv(NBGRADER_EXECUTION="autograde"):
-        try:
-            executed, _ = step.preprocess(notebook, {"metadata": {"path": folder}})
-        except DeadKernelError:
-            executed = step.nb
-    for cell in executed.cells:
-        if is_grade(cell) and not is_solution(cell) and not _has_outcome(cell):
-            cell.outputs.append(_unfinished())
-    return executed
-
-
-def _has_outcome(cell: NotebookNode) -> bool:
-    return any(output.output_type in ("execute_result", "error") for output in cell.outputs)
-
-
-def _unfinished() -> NotebookNode:
-    message = "Las pruebas no llegaron al final: el programa se cerró antes o durante ellas."
-    return new_output("error", ename="ProgramaCerrado", evalue=message, traceback=[message])
+    """Una copia del cuaderno con sus salidas; los errores y los límites superados, en su celda."""
+    step = IsolatedExecute(
+        timeout=limits.cell_seconds,
+        notebook_timeout=limits.notebook_seconds,
+        memory=limits.memory,
+        disk=limits.disk,
+        processes=limits.processes,
+        max_output=limits.output,
+        isolated=limits.isolated,
+    )
+    return step.preprocess(copy.deepcopy(notebook), {})[0]

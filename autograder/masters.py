@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import builtins
 import hashlib
 import re
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from autograder.checks import checks_of
 from autograder.conventions import EXPORT_TAG, MASTERS
 from autograder.errors import CourseError
 from autograder.notebooks import grade_id, read, tags
+from autograder.source import free_names
 
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 HIDDEN_REGION = re.compile(r"\n### BEGIN HIDDEN TESTS\n(.*?)\n### END HIDDEN TESTS\s*\Z", re.S)
@@ -219,7 +219,7 @@ def _test_problems(name: str, cell: NotebookNode, exported: set[str]) -> Iterato
     points = sum(c.points for c in checks_of(name, grade_id(cell)))
     if points != cell.metadata["nbgrader"].get("points"):
         yield f"sus comprobaciones suman {points:g} puntos, no los de la celda."
-    for missing in sorted(_free_names(cell.source) - exported):
+    for missing in sorted(free_names(cell.source) - exported):
         yield f"usa «{missing}», que no importa ni define ninguna celda {EXPORT_TAG}."
 
 
@@ -227,19 +227,3 @@ def _last_expression(source: str) -> ast.expr | None:
     """La expresión con la que termina una celda, o None si no termina en una."""
     body = ast.parse(source).body
     return body[-1].value if body and isinstance(body[-1], ast.Expr) else None
-
-
-def _free_names(source: str) -> set[str]:
-    """Los nombres que una celda usa sin importarlos ni definirlos."""
-    read_names: set[str] = set()
-    given = set(dir(builtins))
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Name):
-            (read_names if isinstance(node.ctx, ast.Load) else given).add(node.id)
-        elif isinstance(node, ast.alias):
-            given.add((node.asname or node.name).split(".")[0])
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            given.add(node.name)
-        elif isinstance(node, ast.arg):
-            given.add(node.arg)
-    return read_names - given

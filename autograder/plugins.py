@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from nbconvert.exporters import HTMLExporter
 from nbformat import NotebookNode
 from nbgrader.preprocessors import ClearSolutions
 from nbgrader.preprocessors.base import NbGraderPreprocessor
 
+from autograder.assignments import Assignment
+from autograder.course import Course
+from autograder.grading import restore
 from autograder.notebooks import grade_id
 
 
@@ -32,6 +37,15 @@ class ClearSolutionMarks(NbGraderPreprocessor):
         marks = ("### BEGIN SOLUTION", "### END SOLUTION")
         cell.source = "\n".join(line for line in lines if line.strip() not in marks)
         return cell, resources
+
+
+class RestoreTests(NbGraderPreprocessor):
+    """Devuelve a una entrega sus celdas de pruebas, antes de que nbgrader la mire."""
+
+    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        course = Course(Path(self.config.CourseDirectory.get("root") or "."))
+        assignment = Assignment.load(resources["nbgrader"]["notebook"], course)
+        return restore(nb, assignment), resources
 
 
 class FeedbackExporter(HTMLExporter):

@@ -18,11 +18,20 @@ import html
 import importlib.util
 import traceback
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
+def _display(shown: Any) -> None:
+    from IPython.display import display
+
+    display(shown)
+
+
+# Cómo se enseña un resultado: en un cuaderno, como cualquier salida; aislado, lo cambia `trusted`.
+showing: ContextVar[Callable[[Any], None]] = ContextVar("showing", default=_display)
 MIME_TYPE = "application/vnd.atencion.comprobaciones+json"
 _SHOWN_ERROR_LENGTH = 300
 
@@ -149,12 +158,18 @@ def _describe(error: BaseException) -> str:
     if isinstance(error, NotImplementedError):
         return f"Está sin resolver: {error}" if str(error) else "Está sin resolver."
     text = " ".join(str(error).split())[:_SHOWN_ERROR_LENGTH]
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
-    frames = [
-        f for f in frames if "site-packages" not in f.filename and "/checks/" not in f.filename
-    ]
-    where = f", en «{frames[-1].line}»" if frames and frames[-1].line else ""
+    where = f", en «{line}»" if (line := _failing_line(error)) else ""
     return f"Tu código lanzó {type(error).__name__}: {text}{where}."
+
+
+def _failing_line(error: BaseException) -> str:
+    """La última línea de quien estudia por la que pasó un error, o nada."""
+    if hasattr(error, "remote_line"):  # ocurrió en el kernel de la entrega
+        return error.remote_line
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
+    skipped = ("site-packages", "/checks/", "/isolation/")
+    frames = [f for f in frames if not any(part in f.filename for part in skipped)]
+    return (frames[-1].line or "") if frames else ""
 
 
 class Feedback:
@@ -203,8 +218,6 @@ def grade(notebook: str, exercise: str, *answers: Any) -> float:
 
     Es la última expresión de la celda: nbgrader toma su valor como nota parcial.
     """
-    from IPython.display import display
-
     feedback = Feedback(exercise, run_checks(checks_of(notebook, exercise), *answers))
-    display(feedback)
+    showing.get()(feedback)
     return feedback.points

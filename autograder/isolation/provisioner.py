@@ -1,0 +1,114 @@
+"""Los kernels aislados, como los pide Jupyter: un gestor de kernels y su aprovisionador."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning import KernelProvisionerBase
+from traitlets import Any as AnyTrait
+from traitlets import Dict
+
+from autograder.isolation.warm import WarmServer
+
+NAME = "atencion-aislado"  # el del punto de entrada, en pyproject.toml
+NOBODY = 65534
+INNER_CONNECTION = "connection.json"
+
+
+class SandboxProvisioner(KernelProvisionerBase):
+    """Pide el kernel al proceso caliente, y lo mata entero cuando se termina con él."""
+
+    server: WarmServer = AnyTrait()  # type: ignore[assignment]
+    limits: dict[str, int] = Dict()  # type: ignore[assignment]
+    pid: int | None = None
+    code: int | None = None
+
+    @property
+    def has_process(self) -> bool:
+        return self.pid is not None and self.code is None
+
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
+        manager = self.parent
+        manager.write_connection_file()
+        self.connection_info = manager.get_connection_info()
+        return await super().pre_launch(cmd=[], **kwargs)
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
+        manager = self.parent
+        inside = {**json.loads(Path(manager.connection_file).read_text())}
+        if self.server.isolated:  # la misma carpeta, con el nombre que tiene dentro
+            inside["ip"] = f"/kernel/{Path(manager.ip).name}"
+        path = manager.home / INNER_CONNECTION
+        path.write_text(json.dumps(inside))
+        path.chmod(0o644)
+        self.pid = self.server.start(manager.home.name, self.limits)
+        return self.connection_info
+
+    async def poll(self) -> int | None:
+        if self.pid is None:
+            return 0
+        if self.code is None:
+            self.code, manager_reason = self.server.poll(self.pid)
+            self.parent.death_reason = manager_reason
+        return self.code
+
+    async def wait(self) -> int | None:
+        while (code := await self.poll()) is None:
+            await asyncio.sleep(0.05)
+        return code
+
+    async def send_signal(self, signum: int) -> None:
+        if self.pid is not None:
+            self.server.signal(self.pid, signum)
+
+    async def kill(self, restart: bool = False) -> None:
+        await self.send_signal(signal.SIGKILL)
+
+    async def terminate(self, restart: bool = False) -> None:
+        await self.kill()
+
+    async def cleanup(self, restart: bool = False) -> None:
+        if not restart:
+            shutil.rmtree(self.parent.home, ignore_errors=True)
+
+
+class _OneKernel(KernelSpecManager):
+    """Solo conoce un tipo de kernel: el nuestro, que no hace falta instalar."""
+
+    config_of_provisioner: dict[str, Any] = Dict()  # type: ignore[assignment]
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        provisioner = {"provisioner_name": NAME, "config": self.config_of_provisioner}
+        metadata = {"kernel_provisioner": provisioner}
+        return KernelSpec(display_name="aislado", language="python", metadata=metadata)
+
+
+class SandboxKernelManager(AsyncKernelManager):
+    """Un gestor de kernels aislados, que hablan por sockets de archivo en su propia carpeta."""
+
+    death_reason: str = ""
+
+    def __init__(self, server: WarmServer, limits: dict[str, int]):
+        self.home = server.folder / uuid4().hex[:12]
+        self.home.mkdir(mode=0o700)
+        if server.isolated and os.geteuid() == 0:
+            os.chown(self.home, NOBODY, NOBODY)
+        if not server.isolated:
+            (self.home / "scratch").mkdir()
+        specs = _OneKernel(config_of_provisioner={"server": server, "limits": limits})
+        super().__init__(
+            transport="ipc",
+            ip=str(self.home / "socket"),
+            connection_file=str(self.home / "manager.json"),
+            kernel_spec_manager=specs,
+        )

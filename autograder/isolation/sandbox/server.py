@@ -1,0 +1,281 @@
+"""El proceso caliente: importa lo que tarda una sola vez, y de él nace, por fork, cada kernel.
+
+Se ejecuta dentro de bwrap, que ya lo aísla del disco, de la red y de los demás procesos. Cada kernel
+se aísla además de sus hermanos, con sus propios espacios de usuario, procesos, red, IPC y montajes.
+
+    python server.py CARPETA 0|1      (1: aislar cada kernel; 0: solo separar procesos)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+HERE = Path(__file__).resolve().parent
+SOCKET = "server"
+NOBODY = 65534
+
+_libc = ctypes.CDLL(None, use_errno=True)
+NEWNS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
+MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 4096, 16384, 1 << 18
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
+
+
+def warm_up() -> None:
+    """Importa lo que usa cualquier cuaderno, con un solo hilo: un proceso con varios no se bifurca."""
+    import ipykernel.kernelapp
+    import ipykernel.zmqshell
+    import ipywidgets
+    import matplotlib.font_manager
+    import matplotlib.pyplot
+    import matplotlib_inline.backend_inline
+    import numpy
+    import safetensors.torch
+    import torch
+    import tqdm.auto
+
+    torch.set_num_threads(1)
+    sys.path.insert(0, str(HERE))
+    import agent  # noqa: F401
+
+    torch.nn.functional.scaled_dot_product_attention(*[torch.zeros(1, 1, 2, 2)] * 3)
+    if threading.active_count() > 1:
+        raise RuntimeError("el proceso caliente tiene más de un hilo")
+
+
+@dataclass
+class Kernel:
+    """Un kernel en marcha, o cómo terminó."""
+
+    memory_limit: int
+    code: int | None = None
+    reason: str = ""
+
+
+def serve(folder: Path, isolated: bool) -> None:
+    """Atiende peticiones, una línea de JSON cada una, hasta que se cierra la entrada estándar."""
+    _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(folder / SOCKET))
+    listener.listen(64)
+    kernels: dict[int, Kernel] = {}
+    while True:
+        ready, _, _ = select.select([listener, sys.stdin], [], [], 0.2)
+        _watch(kernels)
+        if sys.stdin in ready:
+            break
+        if listener not in ready:
+            continue
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(ConnectionError):
+            request = json.loads(connection.makefile("rb").readline())
+            answer = _answer(request, folder, isolated, kernels, listener)
+            connection.sendall(json.dumps(answer).encode() + b"\n")
+    for pid, kernel in kernels.items():
+        _kill(pid, kernel)
+
+
+def _answer(
+    request: dict[str, Any],
+    folder: Path,
+    isolated: bool,
+    kernels: dict[int, Kernel],
+    listener: socket.socket,
+) -> dict[str, Any]:
+    if request["do"] == "start":
+        limits = request["limits"]
+        try:
+            pid = _start(folder / request["kernel"], isolated, limits, listener)
+        except OSError as error:
+            return {"error": str(error)}
+        kernels[pid] = Kernel(limits["memory"])
+        return {"pid": pid}
+    pid, kernel = request["pid"], kernels[request["pid"]]
+    if request["do"] == "signal" and kernel.code is None:
+        if request["signal"] == signal.SIGKILL:
+            _kill(pid, kernel)
+        else:
+            os.kill(pid, request["signal"])
+    return {"code": kernel.code, "reason": kernel.reason}
+
+
+def _kill(pid: int, kernel: Kernel, reason: str = "") -> None:
+    """Mata un kernel y a todos sus procesos, y espera a que hayan muerto."""
+    if kernel.code is not None:
+        return
+    os.kill(pid, signal.SIGKILL)
+    kernel.code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    kernel.reason = reason
+
+
+def _watch(kernels: dict[int, Kernel]) -> None:
+    """Anota los kernels que han terminado y mata a los que gastan demasiada memoria."""
+    alive = {pid: kernel for pid, kernel in kernels.items() if kernel.code is None}
+    for pid, kernel in list(alive.items()):
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            kernel.code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            del alive[pid]
+    if not alive:
+        return
+    parents, own = _processes()
+    for pid, kernel in alive.items():
+        if _memory(pid, parents, own) > kernel.memory_limit:
+            _kill(pid, kernel, "memoria")
+
+
+def _processes() -> tuple[dict[int, int], dict[int, int]]:
+    """De cada proceso, su padre y los bytes que ocupa sin contar lo que viene de archivos."""
+    parents, own = {}, {}
+    for path in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError, KeyError):
+            fields = dict(line.split(":", 1) for line in path.read_text().splitlines())
+            pid = int(path.parent.name)
+            sizes = (fields.get(name, "0").split()[0] for name in ("RssAnon", "RssShmem"))
+            parents[pid] = int(fields["PPid"])
+            own[pid] = 1024 * sum(map(int, sizes))
+    return parents, own
+
+
+def _memory(root: int, parents: dict[int, int], own: dict[int, int]) -> int:
+    """Los bytes de un kernel y de sus descendientes, además de los que comparten con este proceso."""
+    family = {root}
+    while grown := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= grown
+    shared = own.get(os.getpid(), 0)
+    return sum(max(0, own.get(pid, 0) - shared) for pid in family)
+
+
+# --- Un kernel ------------------------------------------------------------------------------------
+
+
+def _start(home: Path, isolated: bool, limits: dict[str, int], listener: socket.socket) -> int:
+    """Bifurca un kernel cuya carpeta de conexión es `home`, y devuelve su pid.
+
+    Aislado, es el proceso 1 de su propio espacio de procesos: al matarlo mueren con él todos los que
+    haya creado. Lo crea un intermediario (nadie entra él mismo en un espacio de procesos nuevo), que
+    termina enseguida y deja el kernel a cargo de este proceso.
+
+    Raises:
+        OSError: si el sistema no permite el aislamiento.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _child(home, isolated, limits, listener, writer)
+    os.close(writer)
+    with open(reader, "rb") as pipe:
+        text = pipe.read().decode()
+    if not isolated and not text:
+        return child
+    os.waitpid(child, 0)
+    if not text.isdigit():
+        raise OSError(text)
+    return int(text)
+
+
+def _child(
+    home: Path, isolated: bool, limits: dict[str, int], listener: socket.socket, writer: int
+) -> NoReturn:
+    """El proceso recién bifurcado: se aísla si hace falta, y se convierte en kernel."""
+    try:
+        if not isolated:
+            _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            limits["spent"] = _private_bytes()
+            _become_kernel(home, home / "scratch", limits, listener)
+        _enter_namespaces()
+        pid = os.fork()
+        if pid:
+            os.write(writer, str(pid).encode())
+            os._exit(0)
+        limits["spent"] = _private_bytes()  # antes de tapar /proc
+        _mount(home, limits["disk"])
+        _drop_capabilities()
+        resource.setrlimit(resource.RLIMIT_NPROC, (limits["processes"],) * 2)
+        _become_kernel(Path("/kernel"), Path("/scratch"), limits, listener)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            import traceback; traceback.print_exc()
+            os.write(writer, str(error).encode())
+    os._exit(1)
+
+
+def _enter_namespaces() -> None:
+    """Espacios propios de usuario, procesos, red, IPC y montajes, sin privilegios fuera de ellos."""
+    if os.getuid() == 0:
+        os.setgroups([])
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+        _libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # si no, /proc/self seguiría siendo de root
+    uid, gid = os.getuid(), os.getgid()
+    _check(_libc.unshare(NEWUSER | NEWPID | NEWNET | NEWIPC | NEWNS), "unshare")
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+    Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+
+
+def _mount(home: Path, disk: int) -> None:
+    """Deja a la vista solo la carpeta de conexión del kernel, y discos en memoria con límite."""
+    _check(_libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None), "mount /")
+    _check(_libc.mount(str(home).encode(), b"/kernel", None, MS_BIND, None), "mount /kernel")
+    hidden = {str(home.parent): 4096, "/proc": 4096, "/scratch": disk, "/dev/shm": disk}
+    for place, size in hidden.items():
+        options = f"size={size},mode=700".encode()
+        flags = MS_NOSUID | MS_NODEV
+        _check(_libc.mount(b"tmpfs", place.encode(), b"tmpfs", flags, options), f"mount {place}")
+
+
+def _drop_capabilities() -> None:
+    """Sin capacidades no se puede desmontar lo que tapa a los demás."""
+    _libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # versión 3; este proceso
+    _check(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
+
+
+def _private_bytes() -> int:
+    """La memoria de datos que este proceso ya ha reservado."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(next(line.split()[1] for line in status.splitlines() if "VmData" in line))
+
+
+def _check(result: int, what: str) -> None:
+    if result:
+        raise OSError(f"{what}: {os.strerror(ctypes.get_errno())}")
+
+
+def _become_kernel(
+    home: Path, work: Path, limits: dict[str, int], listener: socket.socket
+) -> NoReturn:
+    """Cierra lo que es del servidor y se convierte en un kernel corriente de IPython."""
+    listener.detach()
+    null = os.open(str(home / "err"), os.O_RDWR | os.O_CREAT)
+    for descriptor in range(3):
+        os.dup2(null, descriptor)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    resource.setrlimit(resource.RLIMIT_DATA, (limits["spent"] + limits["memory"],) * 2)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limits["disk"],) * 2)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.chdir(work)
+    os.environ.update(HOME=str(work), TMPDIR=str(work), IPYTHONDIR=f"{work}/.ipython")
+    tempfile.tempdir = None
+    from ipykernel.kernelapp import IPKernelApp
+
+    arguments = ["-f", str(home / "connection.json"), "--HistoryManager.enabled=False"]
+    IPKernelApp.launch_instance(argv=arguments)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    warm_up()
+    serve(Path(sys.argv[1]), isolated=sys.argv[2] == "1")
