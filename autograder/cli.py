@@ -59,6 +59,13 @@ app = typer.Typer(
 )
 console = Console()
 
+NoSandbox = Annotated[
+    bool,
+    typer.Option(
+        "--sin-sandbox",
+        help="Ejecuta las entregas sin aislar, con tus permisos (véase docs/seguridad.md).",
+    ),
+]
 CourseDir = Annotated[
     Path,
     typer.Option(
@@ -129,10 +136,11 @@ def check_command(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Escribe el resultado en JSON.")] = False,
     course_dir: CourseDir = ROOT,
+    no_sandbox: NoSandbox = False,
 ) -> None:
     """Corrige un cuaderno sin anotar nada."""
     submission = read(notebook)
-    course = Course(course_dir)
+    course = _course(course_dir, no_sandbox)
     graded = grade_notebook(submission, recognise(submission, course), course.limits)
     if as_json:
         print(
@@ -154,9 +162,10 @@ def grade_command(
         typer.Option("--json", metavar="ARCHIVO", help="Escribe también ahí los resultados."),
     ] = None,
     course_dir: CourseDir = ROOT,
+    no_sandbox: NoSandbox = False,
 ) -> None:
     """Corrige todas las entregas de submitted/ y las anota en el libro de nbgrader."""
-    course = Course(course_dir)
+    course = _course(course_dir, no_sandbox)
     outcomes = []
     for outcome in grade_submissions(course, assignment):
         outcomes.append(outcome)
@@ -167,6 +176,13 @@ def grade_command(
     if json_file:
         results = {"assignment": assignment, "submissions": [o.to_json() for o in outcomes]}
         _write_json(json_file, results)
+
+
+def _course(folder: Path, no_sandbox: bool) -> Course:
+    course = Course(folder)
+    if no_sandbox:
+        course.config.IsolatedExecute.isolated = False
+    return course
 
 
 def _write_json(path: Path, results: dict[str, Any]) -> None:

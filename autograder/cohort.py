@@ -15,6 +15,7 @@ from autograder.assignments import Assignment
 from autograder.course import Course
 from autograder.errors import CourseError
 from autograder.grading import GradedNotebook, grade_notebook
+from autograder.isolation.warm import shared_server
 from autograder.notebooks import read
 
 
@@ -48,6 +49,7 @@ def grade_submissions(course: Course, name: str) -> Iterator[Outcome]:
     found = gradebook.submissions(course, name)
     if not found:
         raise CourseError(f"No hay entregas en {course.folder('submitted')}/*/{name}.")
+    shared_server(course.limits.isolated)  # si no se puede aislar, mejor saberlo antes de empezar
     try:
         gradebook.register(course, assignment)
         for student, path in found.items():

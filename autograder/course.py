@@ -54,7 +54,10 @@ class Course:
     @property
     def limits(self) -> Limits:
         """Los límites de una entrega, que se fijan en `nbgrader_config.py`."""
-        return Limits(cell_seconds=self.config.Execute.get("timeout", Limits.cell_seconds))
+        settings = {**self.config.Execute, **self.config.IsolatedExecute}
+        names = {name: name for name in ("memory", "disk", "processes", "isolated")}
+        names |= {"cell_seconds": "timeout", "notebook_seconds": "notebook_timeout"}
+        return Limits(**{k: settings[name] for k, name in names.items() if name in settings})
 
     def folder(self, step: str) -> Path:
         """La carpeta `source`, `submitted` o `autograded`, se llame como se llame en este curso."""

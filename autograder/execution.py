@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -107,7 +106,7 @@ class IsolatedExecute(Execute):
         except DeadKernelError:
             self.ended = self._why_dead()
         except CellTimeoutError:  # ni siquiera atiende a la interrupción
-            self.km.provisioner.server.signal(self.km.provisioner.pid, signal.SIGKILL)
+            self.km.kill_at_once()
             cell.outputs.append(NotebookNode(output_type="error", **self.error_on_timeout))
             self.ended = "El programa no atendió a la interrupción y se cerró."
 

@@ -24,11 +24,17 @@ c = get_config()
 load_subconfig("nbgrader_config.py", path={str(ROOT)!r})
 c.Execute.timeout = 12
 """
+# Sin nuestras piezas de corrección: como nbgrader recién instalado.
+STOCK_CONFIG = f"""{CONFIG}
+from nbgrader.converters import Autograde
+c.Autograde.autograde_preprocessors = Autograde.autograde_preprocessors.default()
+c.Autograde.sanitize_preprocessors = Autograde.sanitize_preprocessors.default()
+"""
 
 
-def make_course(folder: Path) -> Path:
+def make_course(folder: Path, config: str = CONFIG) -> Path:
     make_cohort(folder)
-    (folder / "nbgrader_config.py").write_text(CONFIG, encoding="utf-8")
+    (folder / "nbgrader_config.py").write_text(config, encoding="utf-8")
     return folder
 
 
@@ -63,8 +69,8 @@ def ours(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def stock(tmp_path_factory):
-    """La misma, corregida con `nbgrader autograde`."""
-    folder = make_course(tmp_path_factory.mktemp("nbgrader") / "curso")
+    """La misma, corregida con `nbgrader autograde` sin nada nuestro."""
+    folder = make_course(tmp_path_factory.mktemp("nbgrader") / "curso", STOCK_CONFIG)
     assert nbgrader(folder, "generate_assignment", ASSIGNMENT).returncode == 0
     nbgrader(folder, "autograde", ASSIGNMENT)  # termina con 1: una entrega no es JSON
     return folder
@@ -88,6 +94,20 @@ def test_every_kind_of_submission_gets_what_it_should(ours):
 
 def test_stock_nbgrader_gives_the_same_points(ours, stock):
     assert scores(ours[0]) == scores(stock)
+
+
+def test_nbgrader_autograde_with_our_configuration_is_isolated(ours, tmp_path):
+    folder = make_course(tmp_path / "curso")
+    for submitted in (folder / "submitted").iterdir():
+        if submitted.name not in ("estudiante_04", "estudiante_07"):
+            shutil.rmtree(submitted)
+    assert nbgrader(folder, "generate_assignment", ASSIGNMENT).returncode == 0
+    result = nbgrader(folder, "autograde", ASSIGNMENT)
+    assert result.returncode == 0, result.stderr
+    expected = {key: value for key, value in scores(ours[0]).items() if key in scores(folder)}
+    assert scores(folder) == expected
+    path = folder / "autograded/estudiante_04" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb"
+    assert read(path).cells == read(ours[0] / path.relative_to(folder)).cells
 
 
 def test_stock_release_is_the_published_one(stock):

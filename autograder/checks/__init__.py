@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 
+
 def _display(shown: Any) -> None:
     from IPython.display import display
 

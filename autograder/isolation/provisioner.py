@@ -34,17 +34,22 @@ class SandboxProvisioner(KernelProvisionerBase):
     code: int | None = None
 
     @property
+    def manager(self) -> Any:
+        """El `SandboxKernelManager` que lo creó."""
+        return self.parent
+
+    @property
     def has_process(self) -> bool:
         return self.pid is not None and self.code is None
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
-        manager = self.parent
+        manager = self.manager
         manager.write_connection_file()
         self.connection_info = manager.get_connection_info()
         return await super().pre_launch(cmd=[], **kwargs)
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
-        manager = self.parent
+        manager = self.manager
         inside = {**json.loads(Path(manager.connection_file).read_text())}
         if self.server.isolated:  # la misma carpeta, con el nombre que tiene dentro
             inside["ip"] = f"/kernel/{Path(manager.ip).name}"
@@ -52,14 +57,16 @@ class SandboxProvisioner(KernelProvisionerBase):
         path.write_text(json.dumps(inside))
         path.chmod(0o644)
         self.pid = self.server.start(manager.home.name, self.limits)
+        # Si el cliente llegara antes que el kernel, tardaría más en volver a intentarlo.
+        while len(list(manager.home.glob("socket-*"))) < 5 and await self.poll() is None:
+            await asyncio.sleep(0.005)
         return self.connection_info
 
     async def poll(self) -> int | None:
         if self.pid is None:
             return 0
         if self.code is None:
-            self.code, manager_reason = self.server.poll(self.pid)
-            self.parent.death_reason = manager_reason
+            self.code, self.manager.death_reason = self.server.poll(self.pid)
         return self.code
 
     async def wait(self) -> int | None:
@@ -79,7 +86,7 @@ class SandboxProvisioner(KernelProvisionerBase):
 
     async def cleanup(self, restart: bool = False) -> None:
         if not restart:
-            shutil.rmtree(self.parent.home, ignore_errors=True)
+            shutil.rmtree(self.manager.home, ignore_errors=True)
 
 
 class _OneKernel(KernelSpecManager):
@@ -112,3 +119,8 @@ class SandboxKernelManager(AsyncKernelManager):
             connection_file=str(self.home / "manager.json"),
             kernel_spec_manager=specs,
         )
+
+    def kill_at_once(self) -> None:
+        """Mata el kernel y todos sus procesos, atienda o no."""
+        provisioner: Any = self.provisioner
+        provisioner.server.signal(provisioner.pid, signal.SIGKILL)

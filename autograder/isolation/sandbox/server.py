@@ -1,7 +1,8 @@
 """El proceso caliente: importa lo que tarda una sola vez, y de él nace, por fork, cada kernel.
 
-Se ejecuta dentro de bwrap, que ya lo aísla del disco, de la red y de los demás procesos. Cada kernel
-se aísla además de sus hermanos, con sus propios espacios de usuario, procesos, red, IPC y montajes.
+Se ejecuta dentro de bwrap, que ya lo aísla del disco, de la red y de los demás procesos. Cada
+kernel se aísla además de sus hermanos, con sus propios espacios de usuario, procesos, red, IPC y
+montajes.
 
     python server.py CARPETA 0|1      (1: aislar cada kernel; 0: solo separar procesos)
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import json
 import os
 import resource
@@ -18,7 +20,6 @@ import signal
 import socket
 import sys
 import tempfile
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -33,25 +34,34 @@ MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 4096, 16384, 1 << 18
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
 
 
+# Lo que usa cualquier cuaderno, y lo que un kernel importa al arrancar.
+PRELOADED = [
+    "agent",
+    "IPython.core.completer",
+    "ipykernel.debugger",
+    "ipykernel.kernelapp",
+    "ipykernel.zmqshell",
+    "ipywidgets",
+    "matplotlib.font_manager",
+    "matplotlib.pyplot",
+    "matplotlib_inline.backend_inline",
+    "numpy",
+    "torch",
+    "tqdm.auto",
+]
+
+
 def warm_up() -> None:
-    """Importa lo que usa cualquier cuaderno, con un solo hilo: un proceso con varios no se bifurca."""
-    import ipykernel.kernelapp
-    import ipykernel.zmqshell
-    import ipywidgets
-    import matplotlib.font_manager
-    import matplotlib.pyplot
-    import matplotlib_inline.backend_inline
-    import numpy
-    import safetensors.torch
-    import torch
-    import tqdm.auto
-
-    torch.set_num_threads(1)
+    """Importa lo que se usará, con un solo hilo: un proceso con varios no se puede bifurcar."""
     sys.path.insert(0, str(HERE))
-    import agent  # noqa: F401
-
-    torch.nn.functional.scaled_dot_product_attention(*[torch.zeros(1, 1, 2, 2)] * 3)
-    if threading.active_count() > 1:
+    for name in PRELOADED:
+        importlib.import_module(name)
+    torch = sys.modules["torch"]
+    torch.set_num_threads(1)
+    x = torch.zeros(2, 8, 8, requires_grad=True)  # que mire ya qué procesador es: está en /proc
+    values = torch.nn.Linear(8, 8)(x)
+    torch.nn.functional.scaled_dot_product_attention(x, x, values).sum().backward()
+    if len(os.listdir("/proc/self/task")) > 1:
         raise RuntimeError("el proceso caliente tiene más de un hilo")
 
 
@@ -149,7 +159,7 @@ def _processes() -> tuple[dict[int, int], dict[int, int]]:
 
 
 def _memory(root: int, parents: dict[int, int], own: dict[int, int]) -> int:
-    """Los bytes de un kernel y de sus descendientes, además de los que comparten con este proceso."""
+    """Los bytes de un kernel y sus descendientes, sin los que comparten con este proceso."""
     family = {root}
     while grown := {pid for pid, parent in parents.items() if parent in family} - family:
         family |= grown
@@ -163,9 +173,9 @@ def _memory(root: int, parents: dict[int, int], own: dict[int, int]) -> int:
 def _start(home: Path, isolated: bool, limits: dict[str, int], listener: socket.socket) -> int:
     """Bifurca un kernel cuya carpeta de conexión es `home`, y devuelve su pid.
 
-    Aislado, es el proceso 1 de su propio espacio de procesos: al matarlo mueren con él todos los que
-    haya creado. Lo crea un intermediario (nadie entra él mismo en un espacio de procesos nuevo), que
-    termina enseguida y deja el kernel a cargo de este proceso.
+    Aislado, es el proceso 1 de su propio espacio de procesos: al matarlo mueren con él todos los
+    que haya creado. Lo crea un intermediario (nadie entra él mismo en un espacio de procesos
+    nuevo), que termina enseguida y deja el kernel a cargo de este proceso.
 
     Raises:
         OSError: si el sistema no permite el aislamiento.
@@ -206,13 +216,12 @@ def _child(
         _become_kernel(Path("/kernel"), Path("/scratch"), limits, listener)
     except BaseException as error:
         with contextlib.suppress(OSError):
-            import traceback; traceback.print_exc()
             os.write(writer, str(error).encode())
     os._exit(1)
 
 
 def _enter_namespaces() -> None:
-    """Espacios propios de usuario, procesos, red, IPC y montajes, sin privilegios fuera de ellos."""
+    """Espacios propios de usuario, procesos, red, IPC y montajes, sin privilegios fuera."""
     if os.getuid() == 0:
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
@@ -259,7 +268,7 @@ def _become_kernel(
 ) -> NoReturn:
     """Cierra lo que es del servidor y se convierte en un kernel corriente de IPython."""
     listener.detach()
-    null = os.open(str(home / "err"), os.O_RDWR | os.O_CREAT)
+    null = os.open(os.devnull, os.O_RDWR)
     for descriptor in range(3):
         os.dup2(null, descriptor)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))

@@ -1,8 +1,8 @@
 """El formato en que se hablan quien corrige y el código de una entrega, cada uno en su proceso.
 
-Un mensaje es JSON más los tensores en safetensors: datos y nada más. **Nunca pickle**, que al leerse
-ejecuta lo que diga quien lo escribió. Lo que llega no se cree: tamaño, profundidad y número de
-valores están acotados, y cualquier otra cosa es un `WireError` de esa llamada.
+Un mensaje es JSON más los tensores en safetensors: datos y nada más. **Nunca pickle**, que al
+leerse ejecuta lo que diga quien lo escribió. Lo que llega no se cree: tamaño, profundidad y número
+de valores están acotados, y cualquier otra cosa es un `WireError` de esa llamada.
 
 Este archivo se ejecuta a los dos lados; por eso no importa nada del curso.
 """
