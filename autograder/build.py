@@ -122,8 +122,19 @@ def _fingerprint(master: NotebookNode, name: str) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
+class _Client(nbclient.NotebookClient):
+    """Un cliente que no atiende a los controles interactivos.
+
+    nbclient contesta a los de ipywidgets por el mismo socket en el que espera el final de la celda,
+    y alguna vez ese aviso se pierde: la construcción se queda parada hasta que se agota su tiempo.
+    """
+
+    def handle_comm_msg(self, outs: list, msg: dict, cell_index: int) -> None:
+        return None
+
+
 def _execute(notebook: NotebookNode, name: str) -> None:
-    client = nbclient.NotebookClient(
+    client = _Client(
         notebook,
         timeout=CELL_TIMEOUT,
         skip_cells_with_tag="",

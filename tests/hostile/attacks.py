@@ -30,18 +30,28 @@ class Attack:
     dangerous: bool = False  # sin aislar, dañaría la máquina en la que se prueba
 
     def notebook(self, secret: str, canary: str) -> NotebookNode:
-        """La entrega vacía, con el ataque dentro."""
+        """Una entrega que no merece ningún punto, con el ataque dentro."""
         notebook = copy.deepcopy(published("release", NAME))
         code = self.code.replace("{secret}", secret).replace("{canary}", canary)
-        if self.cell:
-            target = next(c for c in notebook.cells if grade_id(c) == self.cell)
-            target.source = f"# ejercicio: {self.cell}\n{code}"
-        else:
+        answers = {self.cell: code} if self.cell else DECOYS
+        for cell in notebook.cells:
+            if grade_id(cell) in answers:
+                cell.source = f"# ejercicio: {grade_id(cell)}\n{answers[grade_id(cell)]}"
+        if not self.cell:
             notebook.cells.insert(0, new_code_cell(code))
         return notebook
 
 
 CLASS, MAP, PLOT, TOPK = "ej1a_clase", "ej1b_mapa", "ej1b_dibujo", "ej1b_lista"
+
+# Respuestas que superan las pruebas visibles y ninguna de las ocultas: quien consiga cambiar las
+# ocultas gana sus puntos.
+DECOYS = {
+    MAP: "def attention_map(model, ids):\n    return torch.zeros(2, 4, 4)",
+    PLOT: "def plot_attention(weights, tokens, ax=None):\n"
+    "    ax = plt.figure().add_subplot()\n    ax.imshow(torch.zeros(2, 2))\n    return ax",
+    TOPK: 'def top_k_attention(weights, tokens, k=3):\n    return [[("x", 0.0)], [("x", 0.0)]]',
+}
 
 # Una capa que se deja construir y llamar; lo que devuelve lo pone cada ataque.
 LAYER = """
@@ -164,7 +174,7 @@ get_ipython().events.register("pre_run_cell", lambda info: sys.settrace(trace))
 try:
     import autograder.checks as checks
     def grade(notebook, exercise, *answers):
-        return 100.0
+        return 1.5
     checks.grade.__code__ = grade.__code__
 except ImportError:
     pass
@@ -176,7 +186,7 @@ except ImportError:
         """
 import sys, types
 fake = types.ModuleType("autograder.checks")
-fake.grade = lambda *a: 100.0
+fake.grade = lambda *a: 1.5
 sys.modules["autograder"] = types.ModuleType("autograder")
 sys.modules["autograder.checks"] = fake
 class Finder:
