@@ -12,36 +12,21 @@ import sys
 import tempfile
 from pathlib import Path
 
-from nbformat import NotebookNode
-from nbgrader.preprocessors import Execute
-from nbgrader.utils import determine_grade
 from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from autograder.assignments import Assignment, is_manual  # noqa: E402
+from autograder.assignments import Assignment  # noqa: E402
 from autograder.course import Course  # noqa: E402
 from autograder.execution import Limits  # noqa: E402
-from autograder.grading import grade_notebook, restore  # noqa: E402
-from tests.hostile.attacks import ATTACKS, NAME  # noqa: E402
+from autograder.grading import grade_notebook  # noqa: E402
+from tests.hostile.attacks import ATTACKS, NAME, Attack  # noqa: E402
+from tests.support import stock_grade  # noqa: E402
 
 SECRET = "SECRETO"
 LIMITS = Limits(cell_seconds=4, notebook_seconds=40, memory=700 * 2**20, disk=50 * 2**20)
-
-
-def stock(notebook: NotebookNode, assignment: Assignment, folder: str) -> tuple[float, str]:
-    """Los puntos que daría nbgrader, y las salidas."""
-    notebook = restore(notebook, assignment)
-    step = Execute(timeout=LIMITS.cell_seconds)
-    try:
-        executed, _ = step.preprocess(notebook, {"metadata": {"path": folder}})
-    except Exception:  # nbgrader se detendría aquí
-        executed = step.nb
-    graded = [c for c in executed.cells if c.metadata.get("nbgrader", {}).get("grade")]
-    points = sum(determine_grade(c)[0] or 0 for c in graded if not is_manual(c))
-    return points, str([c.get("outputs") for c in executed.cells])
 
 
 def main() -> None:
@@ -60,7 +45,7 @@ def main() -> None:
     Console(width=110).print(table)
 
 
-def run(attack, assignment: Assignment, port: str, isolated: bool) -> list[str]:
+def run(attack: Attack, assignment: Assignment, port: str, isolated: bool) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         secret, canary = Path(folder, "otra", "entrega.ipynb"), Path(folder, "casa", "gradebook.db")
         for path in (secret, canary):
@@ -71,9 +56,10 @@ def run(attack, assignment: Assignment, port: str, isolated: bool) -> list[str]:
             cell.source = cell.source.replace("{port}", port)
         if isolated:
             graded = grade_notebook(notebook, assignment, LIMITS)
-            points, outputs = graded.points, str([c.get("outputs") for c in graded.notebook.cells])
+            points, executed = graded.points, graded.notebook
         else:
-            points, outputs = stock(notebook, assignment, folder)
+            points, executed = stock_grade(notebook, assignment, folder, LIMITS.cell_seconds)
+        outputs = str([cell.get("outputs") for cell in executed.cells])
         leaked = SECRET in outputs and attack.kind in ("leer", "escribir", "red")
         intact = all(path.exists() and path.read_text() == SECRET for path in (secret, canary))
         return [f"{points:g}", "sí" if leaked or not intact else "no"]

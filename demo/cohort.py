@@ -30,6 +30,7 @@ ENDLESS = (
     "    while indices.size(-1) < k:  # nunca termina si k es mayor que n\n"
     "        pass\n",
 )
+CHEAT = 'get_ipython().input_transformers_post.append(lambda lines: ["pass\\n"])'
 EXERCISE_1A = ("ej1a_clase", "ej1a_copia")
 EXERCISE_1B = ("ej1b_mapa", "ej1b_dibujo", "ej1b_lista", "ej1b_analisis")
 
@@ -48,6 +49,7 @@ def make_cohort(course: Path) -> dict[str, str]:
         "error: mapa traspuesto": edited(solved, *TRANSPOSED),
         "bucle sin fin": edited(solved, *ENDLESS),
         "archivo que no es JSON": None,
+        "tramposa: anula las celdas de pruebas": with_first_cell(empty, CHEAT),
     }
     shutil.copytree(ROOT / "source" / ASSIGNMENT, course / "source" / ASSIGNMENT)
     students = {f"estudiante_{i:02}": kind for i, kind in enumerate(kinds, start=1)}
@@ -67,6 +69,13 @@ def edited(notebook: NotebookNode, grade_id: str, old: str, new: str) -> Noteboo
     if cell.source.count(old) != 1:
         raise ValueError(f"{grade_id} debería contener una vez «{old}».")
     cell.source = cell.source.replace(old, new)
+    return notebook
+
+
+def with_first_cell(notebook: NotebookNode, source: str) -> NotebookNode:
+    """Una copia con una celda más, al principio."""
+    notebook = copy.deepcopy(notebook)
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(source))
     return notebook
 
 

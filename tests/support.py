@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import copy
 from dataclasses import dataclass, field
 from functools import cache
 
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
-from nbgrader.utils import is_grade, is_solution
+from nbgrader.preprocessors import Execute
+from nbgrader.utils import determine_grade, is_grade, is_solution
 
+from autograder.assignments import Assignment, is_manual
 from autograder.checks import checks_of, run_checks
 from autograder.conventions import ROOT
+from autograder.grading import restore
 from autograder.inlining import inline_helpers
 from autograder.masters import HIDDEN_REGION, read_master
 from autograder.notebooks import grade_id, load, read
@@ -58,6 +63,17 @@ def filled(notebook: NotebookNode, answers: dict[str, str]) -> NotebookNode:
         if grade_id(cell) in answers:
             cell.source = answers[str(grade_id(cell))]
     return notebook
+
+
+def stock_grade(
+    notebook: NotebookNode, assignment: Assignment, folder: str = ".", seconds: int = 30
+) -> tuple[float, NotebookNode]:
+    """Lo que haría nbgrader recién instalado, todo en un mismo kernel: sus puntos y el cuaderno."""
+    step = Execute(timeout=seconds)
+    with contextlib.suppress(DeadKernelError, RuntimeError, CellTimeoutError):
+        step.preprocess(restore(notebook, assignment), {"metadata": {"path": folder}})
+    graded = [cell for cell in step.nb.cells if is_grade(cell) and not is_manual(cell)]
+    return sum(determine_grade(cell)[0] or 0 for cell in graded), step.nb
 
 
 def lost_checks(name: str, answers: dict[str, str], seed: int = 0) -> dict[str, str]:

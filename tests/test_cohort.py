@@ -88,12 +88,17 @@ def test_every_kind_of_submission_gets_what_it_should(ours):
         "estudiante_06": 17.0,  # mapa traspuesto
         "estudiante_07": 16.5,  # bucle sin fin
         "estudiante_08": None,  # no es JSON
+        "estudiante_09": 0.0,  # tramposa
     }
-    assert "no es JSON" in outcomes[-1].problem
+    assert "no es JSON" in next(o.problem for o in outcomes if o.student == "estudiante_08")
 
 
 def test_stock_nbgrader_gives_the_same_points(ours, stock):
-    assert scores(ours[0]) == scores(stock)
+    mine, theirs = scores(ours[0]), scores(stock)
+    cheat = [key for key in mine if key[0] == "estudiante_09"]
+    assert sum(mine.pop(key)[0] or 0 for key in cheat) == 0
+    assert sum(theirs.pop(key)[0] or 0 for key in cheat) == 18  # por eso hace falta aislar
+    assert mine == theirs
 
 
 def test_nbgrader_autograde_with_our_configuration_is_isolated(ours, tmp_path):

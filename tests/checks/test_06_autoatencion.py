@@ -9,7 +9,7 @@ import pytest
 
 from autograder.checks import checks_of
 from autograder.grading import grade_notebook
-from tests.support import Variant, filled, lost_checks, published
+from tests.support import Variant, filled, lost_checks, published, stock_grade
 
 NAME = "06_autoatencion"
 
@@ -736,8 +736,10 @@ def test_variants_really_graded(pair, assignment):
     answers = {}
     for variant in variants:
         answers |= variant.answer(NAME)
-    graded = grade_notebook(filled(published("solutions", NAME), answers), assignment(NAME))
+    submission = filled(published("solutions", NAME), answers)
+    graded = grade_notebook(submission, assignment(NAME))
     lost = {c.name for e in graded.exercises for c in e.checks if not c.passed}
     assert lost == frozenset().union(*(variant.loses for variant in variants))
     points = {check.name: check.points for check in checks_of(NAME)}
     assert graded.points == sum(points.values()) - sum(points[name] for name in lost)
+    assert stock_grade(submission, assignment(NAME))[0] == graded.points
