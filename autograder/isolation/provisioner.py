@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import zmq
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
@@ -23,6 +24,8 @@ from autograder.isolation.warm import WarmServer
 NAME = "atencion-aislado"  # el del punto de entrada, en pyproject.toml
 NOBODY = 65534
 INNER_CONNECTION = "connection.json"
+MAX_MESSAGE = 8 * 2**20
+MAX_WAITING = 100
 
 
 class SandboxProvisioner(KernelProvisionerBase):
@@ -119,6 +122,9 @@ class SandboxKernelManager(AsyncKernelManager):
             connection_file=str(self.home / "manager.json"),
             kernel_spec_manager=specs,
         )
+        # Lo que un kernel puede hacer guardar a este proceso: mensajes de un tamaño, y pocos.
+        self.context.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE)
+        self.context.setsockopt(zmq.RCVHWM, MAX_WAITING)
 
     def kill_at_once(self) -> None:
         """Mata el kernel y todos sus procesos, atienda o no."""

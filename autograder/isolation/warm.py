@@ -136,7 +136,7 @@ def _bwrap(program: str, folder: Path) -> list[str]:
                 command += ["--dir", str(parent)]
             command += ["--ro-bind", path, path]
     command += ["--dir", "/kernel", "--bind", str(folder), "/kernels", "--chdir", "/"]
-    return [*command, "--remount-ro", "/tmp", "--remount-ro", "/"]
+    return [*command, "--remount-ro", "/dev", "--remount-ro", "/tmp", "--remount-ro", "/"]
 
 
 def _bwrap_program() -> str | None:

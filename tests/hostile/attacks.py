@@ -377,6 +377,45 @@ for place in places:
 """,
         dangerous=True,
     ),
+    Attack(
+        "agotar",
+        "memoria que no es de ningún proceso",
+        """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+tries = {
+    "memfd": lambda: os.memfd_create("x"),
+    "shm": lambda: libc.shmget(0, 10**9, 0o1600) < 0 and 1 / 0,
+    "espacio": lambda: libc.unshare(0x10020000) and 1 / 0,
+    "hijo": lambda: libc.syscall(56, 0x10020000 | 17, 0, 0, 0, 0) < 0 and 1 / 0,
+    "disco": lambda: libc.mount(b"t", b"/scratch", b"tmpfs", 0, None) and 1 / 0,
+}
+for name, attempt in tries.items():
+    try:
+        attempt()
+        print("SECRETO", name)
+    except (OSError, ZeroDivisionError) as error:
+        print(name, error)
+""",
+        dangerous=True,
+    ),
+    Attack(
+        "escribir",
+        "cualquier carpeta que no sea la suya",
+        """
+import os
+for root, folders, _ in os.walk("/"):
+    if root.startswith(("/scratch", "/dev/shm", "/proc", "/kernels")) or root.count("/") > 4:
+        continue
+    try:
+        open(os.path.join(root, "intruso"), "w").write("x" * 10**6)
+        print("SECRETO", root)
+        os.remove(os.path.join(root, "intruso"))
+    except OSError:
+        pass
+""",
+        dangerous=True,
+    ),
     # --- La red ---
     Attack(
         "red",

@@ -20,17 +20,22 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import seccomp
+
 SOCKET = "server"
 NOBODY = 65534
+CHANNELS = 5  # los sockets de un kernel de Jupyter
 
 _libc = ctypes.CDLL(None, use_errno=True)
 NEWNS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
-MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 4096, 16384, 1 << 18
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32, 4096
+MS_REC, MS_PRIVATE = 16384, 1 << 18
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
 
 
@@ -53,7 +58,6 @@ PRELOADED = [
 
 def warm_up() -> None:
     """Importa lo que se usará, con un solo hilo: un proceso con varios no se puede bifurcar."""
-    sys.path.insert(0, str(HERE))
     for name in PRELOADED:
         importlib.import_module(name)
     torch = sys.modules["torch"]
@@ -207,11 +211,13 @@ def _child(
         _enter_namespaces()
         pid = os.fork()
         if pid:
+            _seal(pid)
             os.write(writer, str(pid).encode())
             os._exit(0)
         limits["spent"] = _private_bytes()  # antes de tapar /proc
         _mount(home, limits["disk"])
         _drop_capabilities()
+        seccomp.install()
         resource.setrlimit(resource.RLIMIT_NPROC, (limits["processes"],) * 2)
         _become_kernel(Path("/kernel"), Path("/scratch"), limits, listener)
     except BaseException as error:
@@ -243,6 +249,17 @@ def _mount(home: Path, disk: int) -> None:
         options = f"size={size},mode=700".encode()
         flags = MS_NOSUID | MS_NODEV
         _check(_libc.mount(b"tmpfs", place.encode(), b"tmpfs", flags, options), f"mount {place}")
+
+
+def _seal(kernel: int) -> None:
+    """Cuando el kernel ya ha creado sus sockets, deja su carpeta en solo lectura: está en disco."""
+    while len(list(Path("/kernel").glob("socket-*"))) < CHANNELS:
+        if os.waitpid(kernel, os.WNOHANG)[0]:
+            raise OSError("el kernel no arrancó")
+        time.sleep(0.005)
+    locked = os.statvfs("/kernel").f_flag & (MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    flags = MS_REMOUNT | MS_BIND | MS_RDONLY | locked
+    _check(_libc.mount(None, b"/kernel", None, flags, None), "mount /kernel")
 
 
 def _drop_capabilities() -> None:
