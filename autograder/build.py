@@ -122,7 +122,7 @@ def _fingerprint(master: NotebookNode, name: str) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
-class _Client(nbclient.NotebookClient):
+class NoWidgetsClient(nbclient.NotebookClient):
     """Un cliente que no atiende a los controles interactivos.
 
     nbclient contesta a los de ipywidgets por el mismo socket en el que espera el final de la celda,
@@ -134,7 +134,7 @@ class _Client(nbclient.NotebookClient):
 
 
 def _execute(notebook: NotebookNode, name: str) -> None:
-    client = _Client(
+    client = NoWidgetsClient(
         notebook,
         timeout=CELL_TIMEOUT,
         skip_cells_with_tag="",

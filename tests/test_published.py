@@ -9,12 +9,11 @@ import venv
 from importlib import metadata
 from pathlib import Path
 
-import nbclient
 import pytest
 from nbgrader.utils import is_grade, is_solution
 from packaging.requirements import Requirement
 
-from autograder.build import stale
+from autograder.build import NoWidgetsClient, stale
 from autograder.conventions import ROOT
 from autograder.inlining import inline_helpers
 from autograder.masters import HIDDEN_REGION, master_names, read_master
@@ -171,7 +170,7 @@ def colab_python(tmp_path_factory):
 def test_release_runs_alone(name, colab_python, tmp_path):
     """Entero, con entrenamientos, y sin este paquete: solo fallan los huecos por resolver."""
     notebook = published("release", name)
-    client = nbclient.NotebookClient(
+    client = NoWidgetsClient(
         notebook,
         timeout=300,
         allow_errors=True,

@@ -302,6 +302,23 @@ def _become_kernel(
     os._exit(0)
 
 
+def check_isolation() -> None:
+    """Termina con un error, que lee quien arrancó este proceso, si el sistema no deja aislar."""
+    child = os.fork()
+    if child == 0:
+        try:
+            _enter_namespaces()
+            seccomp.install()
+        except OSError as error:
+            print(error, file=sys.stderr, flush=True)
+            os._exit(1)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        sys.exit(1)
+
+
 if __name__ == "__main__":
+    if sys.argv[2] == "1":
+        check_isolation()
     warm_up()
     serve(Path(sys.argv[1]), isolated=sys.argv[2] == "1")
