@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,18 +115,16 @@ class IsolatedExecute(Execute):
 
     def _grade_cell(self, cell: NotebookNode, resources: dict, index: int) -> NotebookNode:
         """Ejecuta aquí una celda de pruebas, mientras el kernel atiende a lo que le pide."""
-        listener = AgentListener(self.km.home)
         home = "/kernel" if self.isolated else self.km.home
         serve = new_code_cell(f"__import__('agent').serve('{home}/agent', globals())")
-        graded = ThreadPoolExecutor(1).submit(
-            self._run_tests, cell.source, listener, time.monotonic() + self._cell_seconds(cell)
-        )
+        deadline = time.monotonic() + self._cell_seconds(cell)
         cells, self.nb.cells = self.nb.cells, [*self.nb.cells[:index], serve]
         self.extra_seconds = GRACE_SECONDS  # el tiempo de la celda lo cuentan las pruebas
-        self._execute_inside(serve, resources, index)
+        with ThreadPoolExecutor(1) as pool, closing(AgentListener(self.km.home)) as listener:
+            graded = pool.submit(self._run_tests, cell.source, listener, deadline)
+            self._execute_inside(serve, resources, index)
         self.extra_seconds = 0
         self.nb.cells = cells
-        listener.close()
         printed = [output for output in serve.outputs if output.get("name") == "stdout"]
         cell.outputs = [*printed, *graded.result()]
         if self.ended and not any(o.output_type == "execute_result" for o in cell.outputs):

@@ -78,6 +78,7 @@ def test_refuses_when_it_cannot_isolate(reason, monkeypatch, capsys):
         assert "--sin-sandbox" in error
         assert len(error.splitlines()) == 1
         assert main(["check", str(notebook), "--sin-sandbox"]) == 0
+        warm.shared_server(False).close()
     finally:
         warm.shared_server.cache_clear()
 

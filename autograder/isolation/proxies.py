@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import builtins
 import socket
+import time
 from typing import Any
 
 import torch
@@ -48,7 +49,7 @@ class Channel:
         self.sent = {}
         message = wire.encode({"do": do, **arguments}, self._reference)
         try:
-            self.connection.settimeout(60)
+            self.connection.settimeout(max(self.deadline - time.monotonic(), 1e-3))
             wire.send(self.connection, message)
             answer = wire.receive(self.connection, self.deadline)
         except TimeoutError:
