@@ -125,8 +125,9 @@ def _fingerprint(master: NotebookNode, name: str) -> str:
 class NoWidgetsClient(nbclient.NotebookClient):
     """Un cliente que no atiende a los controles interactivos.
 
-    nbclient contesta a los de ipywidgets por el mismo socket en el que espera el final de la celda,
-    y alguna vez ese aviso se pierde: la construcción se queda parada hasta que se agota su tiempo.
+    Contestándoles, la construcción se quedaba a veces parada en su celda, con el kernel ya ocioso:
+    nbclient les envía mensajes por el mismo socket en el que espera el final de la celda, y lo
+    probable es que así se pierda el aviso de que ha llegado.
     """
 
     def handle_comm_msg(self, outs: list, msg: dict, cell_index: int) -> None:

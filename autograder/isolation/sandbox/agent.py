@@ -16,7 +16,6 @@ import wire
 
 SOCKET = "agent"  # en la carpeta del kernel
 _MAX_MESSAGE = 2000
-_MAX_TRACEBACK_LINES = 6
 
 
 class Agent:
@@ -83,9 +82,6 @@ class Agent:
 
     def do_list(self, target: Any) -> list:
         return list(target)
-
-    def do_text(self, target: Any) -> str:
-        return repr(target)[:_MAX_MESSAGE]
 
     def do_backward(self, outputs: list[int], gradients: list, inputs: list[int]) -> list:
         """Retropropaga por el grafo de aquí; devuelve los gradientes de lo que vino de fuera."""

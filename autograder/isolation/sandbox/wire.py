@@ -97,11 +97,14 @@ class _Encoder:
         if isinstance(value, str):
             return self._bounded(str.__str__(value))
         if isinstance(value, torch.Tensor):
-            return self._tensor(value, depth)
+            return self._tensor(value)
         if isinstance(value, np.ndarray | np.generic):
             return self._array(value, depth)
         if isinstance(value, Mapping):
-            pairs = [[self.node(k, depth + 1), self.node(v, depth + 1)] for k, v in _items(value)]
+            pairs = [
+                [self.node(k, depth + 1), self.node(v, depth + 1)]
+                for k, v in _limited(value.items())
+            ]
             return {"t": "dict", "v": pairs}
         for name, kind in (("tuple", tuple), ("set", Set), ("list", Sequence | Iterator)):
             if isinstance(value, kind) and not isinstance(value, bytes | bytearray | memoryview):
@@ -114,7 +117,7 @@ class _Encoder:
             raise WireError(f"un texto de más de {MAX_BYTES >> 20} MB")
         return text
 
-    def _tensor(self, tensor: torch.Tensor, depth: int) -> dict[str, Any]:
+    def _tensor(self, tensor: torch.Tensor) -> dict[str, Any]:
         node: dict[str, Any] = {"t": "tensor", "i": self._store(tensor)}
         if tensor.requires_grad:
             node["grad"] = True
@@ -178,10 +181,6 @@ class _Decoder:
         if "of" in node:
             tensor.grad = self.tensors[node["of"]]
         return tensor
-
-
-def _items(value: Mapping) -> Iterator[tuple[Any, Any]]:
-    return iter(_limited(value.items()))
 
 
 def _limited(values: Any) -> list[Any]:
