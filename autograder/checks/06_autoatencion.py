@@ -42,9 +42,9 @@ def load_random_state(module) -> dict[str, torch.Tensor]:
     Los buffers, como una máscara causal guardada, se quedan como estaban. Se devuelve lo que hay
     en el módulo y no lo que se le dio: dos nombres pueden ser de un mismo parámetro.
     """
-    names = [name for name, _ in module.named_parameters(remove_duplicate=False)]
-    state = module.state_dict()
-    module.load_state_dict({n: torch.randn(state[n].shape) * 0.4 for n in names}, strict=False)
+    parameters = module.named_parameters(remove_duplicate=False)
+    values = {name: torch.randn(value.shape) * 0.4 for name, value in parameters}
+    module.load_state_dict(values, strict=False)
     return {name: value.clone() for name, value in module.state_dict().items()}
 
 

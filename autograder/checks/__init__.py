@@ -143,7 +143,7 @@ def run_checks(checks: Iterable[Check], *answers: Any, seed: int = 0) -> list[Ch
 
 
 def _run(c: Check, answers: tuple, seed: int) -> CheckResult:
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)
     try:
         with torch.enable_grad():  # y al salir, como estuviera: una respuesta pudo cambiarlo
             c.run(*answers)

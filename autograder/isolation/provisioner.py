@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
+from queue import Empty
 from typing import Any
 from uuid import uuid4
 
 import zmq
+from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
@@ -26,6 +30,7 @@ NOBODY = 65534
 INNER_CONNECTION = "connection.json"
 MAX_MESSAGE = 8 * 2**20
 MAX_WAITING = 100
+START_SECONDS = 60
 
 
 class SandboxProvisioner(KernelProvisionerBase):
@@ -92,6 +97,31 @@ class SandboxProvisioner(KernelProvisionerBase):
             shutil.rmtree(self.manager.home, ignore_errors=True)
 
 
+class _Client(AsyncKernelClient):
+    """Un cliente que sabe que el kernel está listo en cuanto lo está."""
+
+    async def wait_for_ready(self, timeout: float | None = None) -> None:  # type: ignore[override]
+        """Como el de jupyter_client, sin los 0.2 s que ese espera siempre por si llega algo más.
+
+        Raises:
+            RuntimeError: si el kernel no responde a tiempo, o ha muerto.
+        """
+        deadline = time.monotonic() + (timeout or START_SECONDS)
+        while time.monotonic() < deadline and await self.is_alive():
+            request = self.kernel_info()
+            with contextlib.suppress(Empty):  # aún no oye lo que se publica: otra vez
+                while not _says_idle(await self.get_iopub_msg(timeout=0.2), request):
+                    pass
+                await self.get_shell_msg(timeout=1)
+                return
+        raise RuntimeError("El kernel aislado no arrancó.")
+
+
+def _says_idle(message: dict[str, Any], request: str) -> bool:
+    answers = message["parent_header"].get("msg_id") == request
+    return answers and message["content"].get("execution_state") == "idle"
+
+
 class _OneKernel(KernelSpecManager):
     """Solo conoce un tipo de kernel: el nuestro, que no hace falta instalar."""
 
@@ -121,6 +151,7 @@ class SandboxKernelManager(AsyncKernelManager):
             ip=str(self.home / "socket"),
             connection_file=str(self.home / "manager.json"),
             kernel_spec_manager=specs,
+            client_factory=_Client,
         )
         # Lo que un kernel puede hacer guardar a este proceso: mensajes de un tamaño, y pocos.
         self.context.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE)

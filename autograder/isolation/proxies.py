@@ -11,6 +11,7 @@ from __future__ import annotations
 import builtins
 import socket
 import time
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +20,15 @@ from torch.autograd.function import once_differentiable
 from autograder.isolation.sandbox import wire
 
 MAX_TEXT = 2000
+# Los métodos de nn.Module que las pruebas más usan: se piden y se llaman de una vez.
+MODULE_METHODS = {
+    "eval",
+    "load_state_dict",
+    "named_parameters",
+    "parameters",
+    "state_dict",
+    "train",
+}
 
 
 class Channel:
@@ -109,11 +119,15 @@ class RemoteObject:
         return torch.nn.Module if self._is_module else RemoteObject
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call("", *args, **kwargs)
+
+    def _call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Llama al objeto, o a un método suyo."""
         # La semilla hace repetible lo que allí salga al azar, y distinta cada llamada.
         seed = int(torch.randint(2**62, ()))
         grad = torch.is_grad_enabled()
         result, changed = self._channel.request(
-            "call", target=self, args=list(args), kwargs=kwargs, seed=seed, grad=grad
+            "call", target=self, method=method, args=args, kwargs=kwargs, seed=seed, grad=grad
         )
         for place, value in changed.items():  # como si hubiera tenido el tensor y no una copia
             with torch.no_grad():
@@ -123,6 +137,8 @@ class RemoteObject:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        if self._is_module and name in MODULE_METHODS:
+            return partial(self._call, name)
         return self._channel.request("get", target=self, name=name)
 
     def __setattr__(self, name: str, value: Any) -> None:

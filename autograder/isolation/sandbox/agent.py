@@ -60,11 +60,17 @@ class Agent:
             raise NameError(f"name '{name}' is not defined")
         return self.namespace[name]
 
-    def do_call(self, target: Any, args: list, kwargs: dict, seed: int, grad: bool) -> Any:
-        """Llama, y devuelve el resultado y los tensores que la llamada cambió, por su posición."""
-        torch.manual_seed(seed)
+    def do_call(
+        self, target: Any, method: str, args: tuple, kwargs: dict, seed: int, grad: bool
+    ) -> Any:
+        """Llama a un objeto o a un método suyo.
+
+        Devuelve el resultado y los tensores que la llamada cambió, por su posición.
+        """
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed avisa a cada acelerador: 1 ms
         with torch.set_grad_enabled(grad):
-            result = target(*args, **kwargs)
+            function = getattr(target, method) if method else target
+            result = function(*args, **kwargs)
         tensors = {i: a for i, a in enumerate(args) if isinstance(a, torch.Tensor)}
         return [result, {i: a.detach() for i, a in tensors.items() if a._version}]
 

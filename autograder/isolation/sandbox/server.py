@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -39,10 +40,15 @@ MS_REC, MS_PRIVATE = 16384, 1 << 18
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
 
 
-# Lo que usa cualquier cuaderno, y lo que un kernel importa al arrancar.
+# Lo que usa cualquier cuaderno, y lo que un kernel importa al arrancar o la primera vez que hace
+# algo corriente (retropropagar, por ejemplo).
 PRELOADED = [
     "agent",
     "IPython.core.completer",
+    "IPython.core.completerlib",
+    "IPython.core.debugger",
+    "IPython.core.oinspect",
+    "IPython.extensions.storemagic",
     "ipykernel.debugger",
     "ipykernel.kernelapp",
     "ipykernel.zmqshell",
@@ -50,8 +56,11 @@ PRELOADED = [
     "matplotlib.font_manager",
     "matplotlib.pyplot",
     "matplotlib_inline.backend_inline",
-    "numpy",
+    "numpy.ctypeslib",
+    "numpy.random",
+    "tornado.platform.asyncio",
     "torch",
+    "torch.fx.experimental.symbolic_shapes",
     "tqdm.auto",
 ]
 
@@ -65,6 +74,8 @@ def warm_up() -> None:
     x = torch.zeros(2, 8, 8, requires_grad=True)  # que mire ya qué procesador es: está en /proc
     values = torch.nn.Linear(8, 8)(x)
     torch.nn.functional.scaled_dot_product_attention(x, x, values).sum().backward()
+    gc.collect()
+    gc.freeze()  # que el recolector de un kernel no toque, y así copie, lo que comparte con este
     if len(os.listdir("/proc/self/task")) > 1:
         raise RuntimeError("el proceso caliente tiene más de un hilo")
 
