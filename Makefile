@@ -17,10 +17,12 @@ build: $(READY)  ## de los maestros a todo lo demás
 	$(BIN)/python -m autograder build
 
 demo: build  ## corrige una cohorte de muestra, de principio a fin
+	@echo "El informe de la clase estará en $(DEMO)/reports/06_autoatencion.html"
 	rm -rf $(DEMO)
 	$(BIN)/python demo/cohort.py $(DEMO)
 	$(BIN)/python -m autograder grade 06_autoatencion --course-dir $(DEMO)
 	$(BIN)/nbgrader generate_feedback 06_autoatencion --course-dir $(DEMO) --log-level=ERROR
+	$(BIN)/python -m autograder report 06_autoatencion --course-dir $(DEMO)
 	@echo "Resultados de cada estudiante: $(DEMO)/feedback/*/06_autoatencion/06_autoatencion.html"
 
 test: $(READY) lint  ## todas las pruebas

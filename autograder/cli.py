@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from autograder.assignments import Assignment, recognise
-from autograder.cohort import Outcome, grade_submissions
 from autograder.conventions import ROOT
 from autograder.course import Course
 from autograder.errors import CourseError
-from autograder.grading import ExerciseResult, GradedNotebook, grade_notebook
 from autograder.masters import master_names
 from autograder.notebooks import read
+from autograder.screen import CohortTable, console, progress, show_graded
 
 # Lo que typer escribe en inglés en sus ayudas.
 HELP_WORDS = {
@@ -32,6 +30,13 @@ HELP_WORDS = {
     "Show this message and exit.": "Muestra esta ayuda.",
     "[required]": "",
 }
+
+
+INTERRUPTED = 130  # el código con el que terminan las órdenes que detiene Ctrl-C
+
+
+class Interrupted(CourseError):
+    """Quien dio la orden la detuvo."""
 
 
 class _SpanishHelp:
@@ -57,7 +62,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-console = Console()
 
 NoSandbox = Annotated[
     bool,
@@ -83,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
         code = app(arguments, prog_name="python -m autograder", standalone_mode=False)
     except CourseError as error:
         print(error, file=sys.stderr)
-        return 2
+        return INTERRUPTED if isinstance(error, Interrupted) else 2
     except Exception as error:
         if not hasattr(error, "format_message"):  # no es un error de uso
             raise
@@ -139,6 +143,8 @@ def check_command(
     no_sandbox: NoSandbox = False,
 ) -> None:
     """Corrige un cuaderno sin anotar nada."""
+    from autograder.grading import grade_notebook
+
     submission = read(notebook)
     course = _course(course_dir, no_sandbox)
     graded = grade_notebook(submission, recognise(submission, course), course.limits)
@@ -149,7 +155,7 @@ def check_command(
             )
         )
         return
-    _print_graded(graded)
+    show_graded(graded)
 
 
 @app.command("grade", cls=_Command)
@@ -157,6 +163,27 @@ def grade_command(
     assignment: Annotated[
         str, typer.Argument(metavar="ENTREGA", help="Por ejemplo, 06_autoatencion.")
     ],
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=1,
+            metavar="N",
+            help="Cuántas a la vez; si falta, una por núcleo.",
+            show_default=False,
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler",
+            metavar="DIRECCIÓN",
+            help="Un planificador de Dask: corrigen sus trabajadores (véase docs/escala.md).",
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Corrige también lo que no ha cambiado.")
+    ] = False,
     json_file: Annotated[
         Path | None,
         typer.Option("--json", metavar="ARCHIVO", help="Escribe también ahí los resultados."),
@@ -165,17 +192,47 @@ def grade_command(
     no_sandbox: NoSandbox = False,
 ) -> None:
     """Corrige todas las entregas de submitted/ y las anota en el libro de nbgrader."""
+    from autograder.cohort import grade_cohort
+    from autograder.gradebook import submissions
+    from autograder.report import write_json
+
     course = _course(course_dir, no_sandbox)
-    outcomes = []
-    for outcome in grade_submissions(course, assignment):
-        outcomes.append(outcome)
-        state = outcome.problem or "corregida"
-        line = f"{outcome.student}: {state} ({outcome.seconds:.1f} s)"
-        console.print(line, markup=False, highlight=False)
-    console.print(_cohort_table(Assignment.load(assignment, course), outcomes))
+    table = CohortTable(Assignment.load(assignment, course))
+    total = len(submissions(course, assignment))
+    with _interruptible(), progress(total) as tally:
+        for result in grade_cohort(course, assignment, workers, scheduler, force):
+            table.add(result)
+            tally.add(result)
+    table.show()
+    console.print(tally.summary, highlight=False)
     if json_file:
-        results = {"assignment": assignment, "submissions": [o.to_json() for o in outcomes]}
-        _write_json(json_file, results)
+        write_json(course, assignment, json_file)
+
+
+@app.command("report", cls=_Command)
+def report_command(
+    assignment: Annotated[
+        str, typer.Argument(metavar="ENTREGA", help="Por ejemplo, 06_autoatencion.")
+    ],
+    course_dir: CourseDir = ROOT,
+) -> None:
+    """Una página sobre lo corregido: notas, qué se le escapó a la clase, tiempos y avisos."""
+    from autograder.report import write_report
+
+    path = write_report(Course(course_dir), assignment)
+    console.print(f"Informe: {path}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C no es un fallo: lo corregido queda guardado."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "Interrumpido. Lo ya corregido está guardado y anotado: repite la orden para seguir "
+            "donde estaba."
+        ) from None
 
 
 def _course(folder: Path, no_sandbox: bool) -> Course:
@@ -183,73 +240,3 @@ def _course(folder: Path, no_sandbox: bool) -> Course:
     if no_sandbox:
         course.config.IsolatedExecute.isolated = False
     return course
-
-
-def _write_json(path: Path, results: dict[str, Any]) -> None:
-    try:
-        path.write_text(json.dumps(results, ensure_ascii=False, indent=1), encoding="utf-8")
-    except OSError as error:
-        raise CourseError(
-            f"No se puede escribir {path}: {error.strerror}. Las notas ya están en el libro."
-        ) from None
-
-
-# --- Tablas ---------------------------------------------------------------------------------------
-
-
-def _print_graded(graded: GradedNotebook) -> None:
-    for exercise in graded.exercises:
-        console.print(f"[bold]{exercise.grade_id}[/]  {_score(exercise)}", highlight=False)
-        if exercise.message:
-            console.print(f"  {exercise.message}", markup=False, highlight=False)
-        for result in exercise.checks:
-            mark = "[green]✓[/]" if result.passed else "[red]✗[/]"
-            console.print(f"  {mark} {result.name} ({result.points:g}/{result.max_points:g})")
-            if result.message and not exercise.message:
-                console.print(f"      {result.message}", markup=False, highlight=False)
-    console.print(
-        f"[bold]Total: {graded.points:g} de {graded.max_points:g} puntos[/]", highlight=False
-    )
-
-
-def _score(exercise: ExerciseResult) -> str:
-    if exercise.points is None:
-        return f"a mano, de {exercise.max_points:g}"
-    return f"{exercise.points:g} de {exercise.max_points:g}"
-
-
-def _cohort_table(assignment: Assignment, outcomes: list[Outcome]) -> Table:
-    """Una fila por estudiante y una columna por ejercicio (la primera parte del `grade_id`)."""
-    table = Table(title=f"Entrega {assignment.name}")
-    table.add_column("Estudiante", no_wrap=True)
-    groups: dict[str, float] = {}
-    for cell in assignment.graded_cells:
-        name = _group(cell.metadata["nbgrader"]["grade_id"])
-        groups[name] = groups.get(name, 0)
-    for name in groups:
-        table.add_column(name, justify="right")
-    for title in ("Puntos", "%"):
-        table.add_column(title, justify="right")
-    table.add_column("Observaciones")
-    for outcome in outcomes:
-        table.add_row(*map(escape, [outcome.student, *_cells(outcome, list(groups))]))
-    return table
-
-
-def _group(grade_id: str) -> str:
-    return grade_id.split("_")[0].removeprefix("ej")
-
-
-def _cells(outcome: Outcome, groups: list[str]) -> list[str]:
-    graded = outcome.graded
-    if graded is None:
-        return [*["—"] * len(groups), "—", "—", outcome.problem]
-    automatic = [e for e in graded.exercises if not e.manual]
-    by_group = [
-        sum(e.points or 0.0 for e in automatic if _group(e.grade_id) == name) for name in groups
-    ]
-    notes = [f"a mano: {', '.join(graded.pending)}"] if graded.pending else []
-    notes += sorted({e.message for e in automatic if "se interrumpió" in e.message})
-    percent = f"{100 * graded.points / graded.max_points:.0f}" if graded.max_points else "—"
-    total = f"{graded.points:g}/{graded.max_points:g}"
-    return [*(f"{points:g}" for points in by_group), total, percent, "; ".join(notes)]

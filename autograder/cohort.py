@@ -1,89 +1,84 @@
-"""Corregir todas las entregas de un curso, una tras otra, y anotarlas."""
+"""Corregir todas las entregas de una asignación, a la vez, y anotarlas según llegan."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from time import perf_counter
-from typing import Any
-
-import sqlalchemy.exc
 
 from autograder import gradebook
 from autograder.assignments import Assignment
+from autograder.cluster import Cluster
 from autograder.course import Course
 from autograder.errors import CourseError
-from autograder.grading import GradedNotebook, grade_notebook
-from autograder.isolation.warm import shared_server
-from autograder.notebooks import read
+from autograder.gradebook import Ledger
+from autograder.notebooks import read_text
+from autograder.results import Result, Store
+from autograder.worker import Grader, Job
+
+MAX_BYTES = 20 * 2**20  # de un cuaderno; uno con muchas figuras ocupa unos pocos MB
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """Lo que pasó con una entrega: su nota, o por qué no se pudo corregir."""
-
-    student: str
-    seconds: float
-    graded: GradedNotebook | None = None
-    problem: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Los números, listos para `json.dumps`."""
-        grades = self.graded.to_json() if self.graded else {}
-        return {
-            "student": self.student,
-            "seconds": round(self.seconds, 2),
-            "error": self.problem,
-            **grades,
-        }
-
-
-def grade_submissions(course: Course, name: str) -> Iterator[Outcome]:
+def grade_cohort(
+    course: Course,
+    name: str,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    force: bool = False,
+) -> Iterator[Result]:
     """Corrige y anota cada entrega de `submitted/`; una que falla no detiene a las demás.
 
+    Cada resultado se guarda antes de anotarlo: si esto se interrumpe, la próxima vez seguirá donde
+    estaba, y lo que no haya cambiado no se corrige de nuevo.
+
+    Args:
+        workers, scheduler: los de `Cluster`.
+        force: corregir también lo que no ha cambiado.
+
     Raises:
-        CourseError: si no existe la entrega, nadie ha entregado o no se puede anotar.
+        CourseError: si no existe la asignación, nadie ha entregado o no se puede anotar.
     """
     assignment = Assignment.load(name, course)
     found = gradebook.submissions(course, name)
-    if not found:
-        raise CourseError(f"No hay entregas en {course.folder('submitted')}/*/{name}.")
-    shared_server(course.limits.isolated)  # si no se puede aislar, mejor saberlo antes de empezar
-    try:
-        gradebook.register(course, assignment)
+    grader = Grader(course, assignment)
+    with Store(course, name) as store, Ledger(course, assignment) as ledger:
+        pending: dict[str, Path] = {}
         for student, path in found.items():
-            start = perf_counter()
-            graded, problem = None, ""
-            try:
-                graded = _grade_and_record(course, assignment, student, path)
-            except CourseError as error:
-                problem = str(error).replace(f"{course.root}/", "")
-            except sqlalchemy.exc.SQLAlchemyError:
-                raise
-            except Exception as error:  # lo que haya en una carpeta no detiene a las demás
-                problem = (
-                    f"No se pudo anotar ({type(error).__name__}: {error}): revisa los demás "
-                    "archivos de su carpeta, como timestamp.txt."
-                )
-            yield Outcome(student, perf_counter() - start, graded, problem)
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", error))
-        raise CourseError(
-            f"No se puede usar el libro de notas ({course.directory.db_url}): {reason}. "
-            "Lo ya anotado sigue ahí; arréglalo y repite la orden."
-        ) from None
+            result = _known(student, path, grader, store, force)
+            if result is None:
+                pending[student] = path
+                continue
+            if result.reused and not ledger.has(result):
+                ledger.add(result)
+            yield result
+        if not pending:
+            return
+        jobs = (_job(student, path, grader) for student, path in pending.items())
+        with Cluster(grader, workers, scheduler) as cluster:
+            for result in cluster.grade(jobs):
+                store.put(result)
+                ledger.add(result)
+                yield result
 
 
-def _grade_and_record(
-    course: Course, assignment: Assignment, student: str, path: Path
-) -> GradedNotebook:
+def _known(student: str, path: Path, grader: Grader, store: Store, force: bool) -> Result | None:
+    """El resultado que no hay que calcular: el ya guardado, o el problema que tiene su carpeta."""
     try:
-        submission = read(path)
-    except CourseError:
-        if path.exists():
-            gradebook.record_unreadable(course, assignment.name, student)
-        raise
-    graded = grade_notebook(submission, assignment, course.limits)
-    gradebook.record(course, assignment, student, graded)
-    return graded
+        gradebook.submitted_at(path.parent)
+        job = _job(student, path, grader)
+    except CourseError as error:
+        problem = str(error).replace(f"{grader.course.root}/", "")
+        store.put(result := Result(student, problem=problem))
+        return result
+    stored = store.get(student)
+    if force or stored is None or stored.retry or stored.key != job.key:
+        return None
+    return replace(stored, reused=True)
+
+
+def _job(student: str, path: Path, grader: Grader) -> Job:
+    text = read_text(path)
+    if len(text) > MAX_BYTES:
+        size = f"{len(text) >> 20} MB, y el tope es de {MAX_BYTES >> 20}"
+        raise CourseError(f"{path} ocupa {size}: pide que lo entregue sin salidas.")
+    return Job(student, text, grader.key(text))

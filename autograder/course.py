@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import nbformat
-from nbconvert.exporters import NotebookExporter
 from nbformat import NotebookNode
 from nbgrader.coursedir import CourseDirectory
 from traitlets.config import Config, PyFileConfigLoader
@@ -86,20 +85,9 @@ class Course:
         self, notebook: NotebookNode, steps: Iterable[type], assignment: str, student: str = "."
     ) -> NotebookNode:
         """El cuaderno tras pasar por unos preprocesadores, con la configuración del curso."""
-        quiet = Config()
-        quiet.Exporter.default_preprocessors = []
-        exporter = NotebookExporter(config=self.config.copy())
-        exporter.update_config(quiet)
-        exporter._preprocessors = []
+        names = {"assignment": assignment, "notebook": assignment, "student": student}
+        resources = {"nbgrader": {**names, "db_url": self.directory.db_url}}
+        notebook = copy.deepcopy(notebook)
         for step in steps:
-            exporter.register_preprocessor(step)
-        resources = {
-            "nbgrader": {
-                "assignment": assignment,
-                "notebook": assignment,
-                "student": student,
-                "db_url": self.directory.db_url,
-            }
-        }
-        text, _ = exporter.from_notebook_node(notebook, resources=resources)
-        return nbformat.reads(text, as_version=4)
+            notebook, resources = step(config=self.config)(notebook, resources)
+        return notebook

@@ -11,7 +11,7 @@ from typing import Any
 
 from nbformat import NotebookNode
 from nbgrader.preprocessors import ClearOutput, DeduplicateIds
-from nbgrader.utils import determine_grade, is_grade, is_locked, is_solution
+from nbgrader.utils import compute_checksum, determine_grade, is_grade, is_locked, is_solution
 
 from autograder.assignments import Assignment, is_manual
 from autograder.checks import MIME_TYPE, CheckResult, checks_of
@@ -31,11 +31,9 @@ class ExerciseResult:
     message: str = ""
 
 
-@dataclass(frozen=True)
-class GradedNotebook:
-    """Un cuaderno corregido: con sus salidas, y con la nota de cada celda."""
+class Scored:
+    """Lo que tiene la nota de cada ejercicio, en `exercises`."""
 
-    notebook: NotebookNode
     exercises: tuple[ExerciseResult, ...]
 
     @property
@@ -60,6 +58,20 @@ class GradedNotebook:
             "max_points": self.max_points,
             "exercises": [asdict(exercise) for exercise in self.exercises],
         }
+
+
+@dataclass(frozen=True)
+class GradedNotebook(Scored):
+    """Un cuaderno corregido: con sus salidas, y con la nota de cada celda."""
+
+    notebook: NotebookNode
+    exercises: tuple[ExerciseResult, ...]
+
+    @property
+    def unanswered(self) -> list[str]:
+        """Las celdas de respuesta que se dejaron como estaban."""
+        cells = [cell for cell in self.notebook.cells if is_solution(cell)]
+        return [str(grade_id(c)) for c in cells if compute_checksum(c) == _checksum(c)]
 
 
 def grade_notebook(
@@ -114,13 +126,16 @@ def _with_missing_tests(cells: list[NotebookNode], assignment: Assignment) -> li
 
     Si no queda ninguna de las anteriores, al final: las respuestas tienen que ir antes.
     """
+    cells = list(cells)
+    names = [grade_id(cell) for cell in cells]
     place = len(cells)
     for original in (cell for cell in assignment.notebook.cells if grade_id(cell)):
-        found = [i for i, cell in enumerate(cells) if grade_id(cell) == grade_id(original)]
-        if found:
-            place = found[0] + 1
+        name = grade_id(original)
+        if name in names:
+            place = names.index(name) + 1
         elif is_grade(original) and not is_solution(original):
-            cells = [*cells[:place], copy.deepcopy(original), *cells[place:]]
+            cells.insert(place, copy.deepcopy(original))
+            names.insert(place, name)
             place += 1
     return cells
 
@@ -154,6 +169,11 @@ def _score_cell(
             for c in checks_of(assignment, identifier)
         ]
     return ExerciseResult(identifier, points, max_points, False, tuple(results), error)
+
+
+def _checksum(cell: NotebookNode) -> str | None:
+    """El resumen que nbgrader guardó de una celda al repartirla."""
+    return cell.metadata["nbgrader"].get("checksum")
 
 
 def _reported_checks(cell: NotebookNode) -> list[CheckResult] | None:

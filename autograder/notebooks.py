@@ -24,8 +24,20 @@ def read(path: Path) -> NotebookNode:
     Raises:
         CourseError: si el archivo no está, no se puede leer o no es un cuaderno.
     """
+    text = read_text(path)
+    if path.suffix == ".py":
+        return jupytext.reads(text, fmt="py:percent")
+    return parse(text, str(path))
+
+
+def read_text(path: Path) -> str:
+    """El texto de un archivo.
+
+    Raises:
+        CourseError: si no está o no se puede leer.
+    """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise CourseError(f"No existe el archivo {path}: revisa la ruta.") from None
     except IsADirectoryError:
@@ -34,22 +46,24 @@ def read(path: Path) -> NotebookNode:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise CourseError(f"No se puede leer {path}: {error}.") from None
-    if path.suffix == ".py":
-        return jupytext.reads(text, fmt="py:percent")
-    return _parse(text, path)
 
 
-def _parse(text: str, path: Path) -> NotebookNode:
+def parse(text: str, name: str) -> NotebookNode:
+    """El cuaderno que hay en un texto; `name` es como se le llama en los errores.
+
+    Raises:
+        CourseError: si no es un cuaderno.
+    """
     try:
         with warnings.catch_warnings(action="ignore"):  # nbformat avisa de lo que arregla
             notebook = _repaired(nbformat.reads(text, as_version=4))
     except nbformat.reader.NotJSONError:
         raise CourseError(
-            f"{path} no es JSON: parece incompleto o dañado; vuelve a descargarlo o exportarlo."
+            f"{name} no es JSON: parece incompleto o dañado; vuelve a descargarlo o exportarlo."
         ) from None
     except Exception:  # nbformat lanza errores muy variados ante un JSON cualquiera
         raise CourseError(
-            f"{path} es JSON, pero no un cuaderno de Jupyter: le faltan las celdas o son inválidas."
+            f"{name} es JSON, pero no un cuaderno de Jupyter: le faltan las celdas o son inválidas."
         ) from None
     for cell in notebook.cells:
         if not isinstance(_get(cell, "nbgrader", "grade_id"), str):

@@ -14,7 +14,14 @@ torch.set_num_threads(1)
 
 
 # Lo que corrige entregas, y necesita por tanto un sistema que pueda aislarlas.
-GRADING = {"test_cli", "test_cohort", "test_grading", "test_hostile", "test_isolation"}
+GRADING = {
+    "test_cli",
+    "test_cohort",
+    "test_grading",
+    "test_hostile",
+    "test_isolation",
+    "test_scale",
+}
 
 
 def pytest_collection_modifyitems(items):
