@@ -77,6 +77,7 @@ def _repaired(notebook: NotebookNode) -> NotebookNode:
     """El cuaderno sin lo que Colab y otros editores añaden, y con lo que olvidan."""
     notebook["nbformat_minor"] = max(notebook.nbformat_minor, 5)
     for cell in notebook.cells:
+        cell.source = printable(cell.source)
         if cell.cell_type == "code":
             cell.setdefault("outputs", [])
             cell.setdefault("execution_count", None)
@@ -87,6 +88,11 @@ def _repaired(notebook: NotebookNode) -> NotebookNode:
     )
     nbformat.validate(notebook, relax_add_props=True)
     return notebook
+
+
+def printable(text: str) -> str:
+    """El texto sin medios caracteres («\\ud800»), que JSON admite y ningún archivo puede tener."""
+    return text.encode(errors="replace").decode()
 
 
 def _get(holder: NotebookNode, owner: str, key: str) -> Any:

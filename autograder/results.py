@@ -88,7 +88,7 @@ class Store:
         """Guarda un resultado, en lugar del que hubiera."""
         path = self._path(result.student)
         partial = path.with_suffix(".parcial")
-        text = json.dumps(asdict(result), ensure_ascii=False)
+        text = json.dumps(asdict(result))
         partial.write_bytes(gzip.compress(text.encode(), compresslevel=1))
         partial.replace(path)  # de una vez: nunca queda un archivo a medias
 

@@ -21,7 +21,7 @@ from autograder.results import Result
 CUTOFF = 95.0  # desde qué parecido, de 0 a 100, dos soluciones son casi iguales
 MIN_LENGTH = 200  # con menos código, parecerse no dice nada
 MAX_LENGTH = 20_000  # lo que se mira de una celda: comparar cuesta el cuadrado
-MAX_COMPARED = 2000  # con más entregas, solo se buscan las iguales
+MAX_COMPARED = 1000  # con más entregas, solo se buscan las iguales
 _ROWS = 256
 
 

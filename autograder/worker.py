@@ -27,7 +27,7 @@ from autograder.course import Course
 from autograder.errors import CourseError
 from autograder.grading import grade_notebook
 from autograder.isolation.warm import shared_server
-from autograder.notebooks import dumps, parse
+from autograder.notebooks import dumps, parse, printable
 from autograder.notices import notices
 from autograder.results import Result
 
@@ -67,7 +67,7 @@ class Grader:
             exercises=graded.exercises,
             unanswered=tuple(graded.unanswered),
             notices=tuple(notices(submission, self.assignment)),
-            notebook=dumps(finished),
+            notebook=printable(dumps(finished)),
             seconds=time.perf_counter() - start,
         )
 

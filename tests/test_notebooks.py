@@ -9,7 +9,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from autograder.errors import CourseError
 from autograder.inlining import helper_source, inline_helpers
-from autograder.notebooks import load, read
+from autograder.notebooks import dumps, load, read
 from tests.support import filled, published, solved_cells
 
 NAME = "06_autoatencion"
@@ -150,3 +150,12 @@ def test_notebooks_without_helpers_do_not_change():
 def test_other_ways_to_import_helpers_are_clear_errors(source, message):
     with pytest.raises(CourseError, match=message):
         inline_helpers(new_notebook(cells=[new_code_cell(source)]))
+
+
+def test_half_characters_do_not_stop_anything(tmp_path):
+    path = tmp_path / "medio.ipynb"
+    cell = '{"cell_type": "code", "source": "x = \'\\ud800\'", "metadata": {}, "outputs": []}'
+    path.write_text(f'{{"nbformat": 4, "nbformat_minor": 5, "metadata": {{}}, "cells": [{cell}]}}')
+    notebook = read(path)
+    assert notebook.cells[0].source == "x = '?'"
+    dumps(notebook).encode()

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 
@@ -154,7 +155,7 @@ def test_accessible_structure(course):
     levels = [int(tag[1]) for tag, _ in found.tags if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
     texts = [attributes.get("alt", "") for tag, attributes in found.tags if tag == "img"]
     assert texts == [
         "Entregas por puntos: de 1 a 2, 2.",

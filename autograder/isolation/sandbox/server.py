@@ -32,6 +32,7 @@ import seccomp
 SOCKET = "server"
 NOBODY = 65534
 CHANNELS = 5  # los sockets de un kernel de Jupyter
+WATCH_SECONDS = 0.2
 
 _libc = ctypes.CDLL(None, use_errno=True)
 NEWNS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
@@ -96,9 +97,13 @@ def serve(folder: Path, isolated: bool) -> None:
     listener.bind(str(folder / SOCKET))
     listener.listen(64)
     kernels: dict[int, Kernel] = {}
+    next_look = 0.0
     while True:
-        ready, _, _ = select.select([listener, sys.stdin], [], [], 0.2)
-        _watch(kernels)
+        ready, _, _ = select.select([listener, sys.stdin], [], [], WATCH_SECONDS)
+        _reap(kernels)
+        if time.monotonic() > next_look:
+            _limit_memory(kernels)
+            next_look = time.monotonic() + WATCH_SECONDS
         if sys.stdin in ready:
             break
         if listener not in ready:
@@ -145,13 +150,20 @@ def _kill(pid: int, kernel: Kernel, reason: str = "") -> None:
     kernel.reason = reason
 
 
-def _watch(kernels: dict[int, Kernel]) -> None:
-    """Anota los kernels que han terminado y mata a los que gastan demasiada memoria."""
-    alive = {pid: kernel for pid, kernel in kernels.items() if kernel.code is None}
-    for pid, kernel in list(alive.items()):
+def _reap(kernels: dict[int, Kernel]) -> None:
+    """Anota los kernels que han terminado."""
+    for pid, kernel in _alive(kernels).items():
         if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             kernel.code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            del alive[pid]
+
+
+def _alive(kernels: dict[int, Kernel]) -> dict[int, Kernel]:
+    return {pid: kernel for pid, kernel in kernels.items() if kernel.code is None}
+
+
+def _limit_memory(kernels: dict[int, Kernel]) -> None:
+    """Mata los kernels que gastan demasiada memoria."""
+    alive = _alive(kernels)
     if not alive:
         return
     parents, own = _processes()
