@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -12,6 +11,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 from uuid import uuid4
 
+import dask
 from distributed import Client, Future, KilledWorker, LocalCluster
 from distributed.security import Security
 
@@ -24,6 +24,8 @@ ATTEMPTS = 3
 CONNECT_SECONDS = 10
 LOST_SECONDS = 60  # lo que se espera a que vuelva algún trabajador, si no queda ninguno
 CHECK_SECONDS = 2.0
+# Dask recuerda los últimos 1000 mensajes de cada conexión, y en los nuestros van cuadernos enteros.
+dask.config.set({"distributed.admin.low-level-log-length": 16})
 NOWHERE = "127.0.0.1:0"  # para lo que Dask enseña en una página: solo en esta máquina
 
 
@@ -31,8 +33,8 @@ class Cluster:
     """Los trabajadores que corrigen las entregas de una asignación.
 
     Args:
-        workers: cuántos arrancar aquí; si falta, uno por núcleo.
-        scheduler: la dirección de un planificador de Dask que ya está en marcha.
+        workers: cuántos arrancar aquí.
+        scheduler: la dirección de un planificador de Dask que ya está en marcha, con los suyos.
         task: lo que hace un trabajador con cada entrega.
 
     Raises:
@@ -42,12 +44,12 @@ class Cluster:
     def __init__(
         self,
         grader: Grader,
-        workers: int | None = None,
+        workers: int,
         scheduler: str | None = None,
         task: Any = grade_job,
     ):
         self.grader = grader
-        self.workers = workers or os.cpu_count() or 1
+        self.workers = workers
         self.scheduler = scheduler
         self.task = task
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,8 @@ def grade_cohort(
     estaba, y lo que no haya cambiado no se corrige de nuevo.
 
     Args:
-        workers, scheduler: los de `Cluster`.
+        workers: cuántos procesos corrigen a la vez en esta máquina; si falta, uno por núcleo.
+        scheduler: la dirección de un planificador de Dask, para que corrijan sus trabajadores.
         force: corregir también lo que no ha cambiado.
 
     Raises:
@@ -54,7 +56,8 @@ def grade_cohort(
         if not pending:
             return
         jobs = (_job(student, path, grader) for student, path in pending.items())
-        with Cluster(grader, workers, scheduler) as cluster:
+        needed = min(workers or os.cpu_count() or 1, len(pending))
+        with Cluster(grader, needed, scheduler) as cluster:
             for result in cluster.grade(jobs):
                 store.put(result)
                 ledger.add(result)
