@@ -63,6 +63,7 @@ class Tally:
     failed: int = 0
     started: float = field(default_factory=time.monotonic)
 
+    first: float | None = None  # cuándo llegó el primero que se ha corregido ahora
     refresh: Callable[[], None] = lambda: None
 
     def add(self, result: Result) -> None:
@@ -70,6 +71,8 @@ class Tally:
         self.done += 1
         self.reused += result.reused
         self.failed += bool(result.problem)
+        if self.first is None and not result.reused:
+            self.first = time.monotonic()
         self.refresh()
 
     @property
@@ -83,10 +86,10 @@ class Tally:
     @property
     def line(self) -> str:
         """Ritmo, tiempo que queda y fallos."""
-        graded = self.done - self.reused
+        after_first = self.done - self.reused - 1  # sin contar lo que tarda en arrancar
         parts = [f"{self.reused} ya estaban"] if self.reused else []
-        if graded:
-            rate = graded / max(time.monotonic() - self.started, 1e-3)
+        if self.first and after_first > 0:
+            rate = after_first / max(time.monotonic() - self.first, 1e-3)
             left = (self.total - self.done) / rate
             parts += [f"{rate:.1f} por segundo", f"quedan {_duration(left)}"]
         parts += [f"{self.failed} sin nota"] if self.failed else []
