@@ -101,13 +101,13 @@ class Cluster:
         para que nadie cargue con la culpa de quien compartía trabajador.
         """
         waiting, arrived = iter(jobs), SimpleQueue[Future]()
-        flying: dict[Any, tuple[Job, int]] = {}
+        flying: dict[Any, tuple[Job, int, bool]] = {}
         again: list[tuple[Job, int]] = []
         last: list[tuple[Job, int]] = []
 
-        def send(job: Job, failures: int) -> None:
+        def send(job: Job, failures: int, alone: bool = False) -> None:
             future = self.client.submit(self.task, job, key=f"corregir-{uuid4().hex}", pure=False)
-            flying[future.key] = job, failures
+            flying[future.key] = job, failures, alone
             future.add_done_callback(arrived.put)
 
         while True:
@@ -117,18 +117,17 @@ class Cluster:
             for job in islice(waiting, max(0, self._room() - len(flying))):
                 send(job, 0)
             if not flying and last:
-                send(*last.pop())
+                send(*last.pop(), alone=True)
             if not flying:
                 return
             future = self._next(arrived)
-            job, failures = flying.pop(future.key)
+            job, failures, alone = flying.pop(future.key)
             problem, deaths = _failure(future)
             if not deaths:
                 yield future.result()
                 continue
             failures += deaths
-            alone = not flying
-            if failures >= ATTEMPTS and alone:
+            if alone:
                 yield Result(job.student, key=job.key, problem=problem, retry=True)
             elif failures >= ATTEMPTS - 1:
                 last.append((job, failures))

@@ -62,7 +62,6 @@ class Tally:
     reused: int = 0
     failed: int = 0
     started: float = field(default_factory=time.monotonic)
-
     first: float | None = None  # cuándo llegó el primero que se ha corregido ahora
     refresh: Callable[[], None] = lambda: None
 

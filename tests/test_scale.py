@@ -58,6 +58,11 @@ def start(*arguments, **options):
     return subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes, **options)
 
 
+def start_grading(folder):
+    order = ["autograder", "grade", ASSIGNMENT, "--course-dir", folder, "--workers", "2"]
+    return start(*order)
+
+
 def until(condition):
     deadline = time.monotonic() + WAIT_SECONDS
     while not condition():
@@ -251,14 +256,13 @@ def test_a_worker_killed_in_the_middle(tmp_path, undisturbed):
 
 def test_the_coordinator_killed_in_the_middle(tmp_path, undisturbed):
     folder = make_course(tmp_path / "curso", notebooks(8))
-    order = ["autograder", "grade", ASSIGNMENT, "--course-dir", folder, "--workers", "2"]
-    killed = start(*order)
+    killed = start_grading(folder)
     until(lambda: len(stored(folder)) >= 2)
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
     before = {path: path.stat().st_mtime_ns for path in stored(folder)}
     assert len(before) < 8
-    again = start(*order)
+    again = start_grading(folder)
     output, error = again.communicate(timeout=WAIT_SECONDS)
     assert again.returncode == 0, error
     assert f"{len(before)} sin cambios, ya corregidas" in output
@@ -268,15 +272,14 @@ def test_the_coordinator_killed_in_the_middle(tmp_path, undisturbed):
 
 def test_ctrl_c_stops_cleanly_and_resumes(tmp_path, undisturbed):
     folder = make_course(tmp_path / "curso", notebooks(8))
-    order = ["autograder", "grade", ASSIGNMENT, "--course-dir", folder, "--workers", "2"]
-    stopped = start(*order)
+    stopped = start_grading(folder)
     until(lambda: len(stored(folder)) >= 2)
     os.killpg(stopped.pid, signal.SIGINT)
     _, error = stopped.communicate(timeout=WAIT_SECONDS)
     assert stopped.returncode == 130
     assert "repite la orden para seguir" in error
     assert len(error.strip().splitlines()) == 1, error
-    finished = start(*order)
+    finished = start_grading(folder)
     finished.communicate(timeout=WAIT_SECONDS)
     assert finished.returncode == 0
     assert scores(folder) == undisturbed
