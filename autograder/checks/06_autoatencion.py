@@ -36,16 +36,19 @@ def parameter_shapes(embed_dim: int) -> dict[str, tuple[int, ...]]:
     }
 
 
-def load_random_state(module) -> dict[str, torch.Tensor]:
-    """Da parámetros al azar a un módulo y los devuelve; pequeños: la softmax no debe saturarse.
+def random_state(shapes: dict[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
+    """Parámetros al azar, de esas formas; pequeños: la softmax no debe saturarse."""
+    return {name: torch.randn(shape) * 0.4 for name, shape in shapes.items()}
 
-    Los buffers, como una máscara causal guardada, se quedan como estaban. Se devuelve lo que hay
-    en el módulo y no lo que se le dio: dos nombres pueden ser de un mismo parámetro.
+
+def load_random_state(module) -> dict[str, torch.Tensor]:
+    """Da parámetros al azar a un módulo de la lección y los devuelve.
+
+    Los buffers, como una máscara causal guardada, se quedan como estaban.
     """
-    parameters = module.named_parameters(remove_duplicate=False)
-    values = {name: torch.randn(value.shape) * 0.4 for name, value in parameters}
-    module.load_state_dict(values, strict=False)
-    return {name: value.clone() for name, value in module.state_dict().items()}
+    state = random_state({name: value.shape for name, value in module.named_parameters()})
+    module.load_state_dict(state, strict=False)
+    return state
 
 
 def expect_parameters(module, embed_dim: int) -> None:
@@ -62,7 +65,9 @@ def expect_parameters(module, embed_dim: int) -> None:
 def randomize(module, embed_dim: int) -> dict[str, torch.Tensor]:
     """Da a la capa parámetros al azar y los devuelve; falla si no son los del enunciado."""
     expect_parameters(module, embed_dim)
-    return load_random_state(module)
+    state = random_state(parameter_shapes(embed_dim))
+    module.load_state_dict(state, strict=False)
+    return state
 
 
 def oracle(state, num_heads: int, x: torch.Tensor):
@@ -218,7 +223,7 @@ def padding_does_not_leak(MultiHeadSelfAttention):
     mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0]]).bool()
     x = torch.randn(3, 5, 8)
     # Vectores nuevos al azar: sumar una constante no serviría, porque LayerNorm la borra.
-    disturbed = torch.where(mask[..., None], x, torch.randn(3, 5, 8) * 10)
+    disturbed = torch.where(mask[..., None], x, torch.randn(3, 5, 8) * 3)
     before, after = attention(x, mask=mask)[0], attention(disturbed, mask=mask)[0]
     expect_close(
         after[mask],

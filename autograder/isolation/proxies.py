@@ -127,7 +127,7 @@ class RemoteObject:
         seed = int(torch.randint(2**62, ()))
         grad = torch.is_grad_enabled()
         result, changed = self._channel.request(
-            "call", target=self, method=method, args=args, kwargs=kwargs, seed=seed, grad=grad
+            "call", target=self._id, method=method, args=args, kwargs=kwargs, seed=seed, grad=grad
         )
         for place, value in changed.items():  # como si hubiera tenido el tensor y no una copia
             with torch.no_grad():
@@ -139,19 +139,19 @@ class RemoteObject:
             raise AttributeError(name)
         if self._is_module and name in MODULE_METHODS:
             return partial(self._call, name)
-        return self._channel.request("get", target=self, name=name)
+        return self._channel.request("get", target=self._id, name=name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self._channel.request("set", target=self, name=name, value=value)
+        self._channel.request("set", target=self._id, name=name, value=value)
 
     def __getitem__(self, key: Any) -> Any:
-        return self._channel.request("item", target=self, key=key)
+        return self._channel.request("item", target=self._id, key=key)
 
     def __len__(self) -> int:
-        return int(self._channel.request("length", target=self))
+        return int(self._channel.request("length", target=self._id))
 
     def __iter__(self) -> Any:
-        return iter(self._channel.request("list", target=self))
+        return iter(self._channel.request("list", target=self._id))
 
     def __bool__(self) -> bool:
         return True

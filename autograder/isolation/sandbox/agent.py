@@ -53,6 +53,8 @@ class Agent:
 
     def answer(self, request: dict[str, Any]) -> Any:
         """El resultado de una petición."""
+        if "target" in request:
+            request["target"] = self.objects[request["target"]]
         return getattr(self, f"do_{request.pop('do')}")(**request)
 
     def do_name(self, name: str) -> Any:
