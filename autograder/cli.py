@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,6 @@ from autograder.assignments import Assignment, recognise
 from autograder.conventions import ROOT
 from autograder.course import Course
 from autograder.errors import CourseError
-from autograder.masters import master_names
 from autograder.notebooks import read
 from autograder.screen import CohortTable, console, progress, show_graded
 
@@ -117,6 +117,7 @@ def build_command(
 ) -> None:
     """De cada maestro: su pareja ejecutada, source, release y solutions."""
     from autograder.build import build, stale
+    from autograder.masters import master_names
 
     chosen = names or master_names()
     unknown = sorted(set(chosen) - set(master_names()))
@@ -192,9 +193,10 @@ def grade_command(
     no_sandbox: NoSandbox = False,
 ) -> None:
     """Corrige todas las entregas de submitted/ y las anota en el libro de nbgrader."""
+    if not scheduler:
+        _prepare_workers()
     from autograder.cohort import grade_cohort
     from autograder.gradebook import submissions
-    from autograder.report import write_json
 
     course = _course(course_dir, no_sandbox)
     table = CohortTable(Assignment.load(assignment, course))
@@ -206,7 +208,19 @@ def grade_command(
     table.show()
     console.print(tally.summary, highlight=False)
     if json_file:
+        from autograder.report import write_json
+
         write_json(course, assignment, json_file)
+
+
+def _prepare_workers() -> None:
+    """Importa lo que necesita un trabajador en otro proceso, del que nacerán todos por fork.
+
+    Mientras, este importa lo suyo. Lo usa `distributed.worker.multiprocessing-method`, que fija
+    `autograder.cluster`.
+    """
+    forkserver.set_forkserver_preload(["autograder.worker"])
+    forkserver.ensure_running()
 
 
 @app.command("report", cls=_Command)

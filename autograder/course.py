@@ -14,7 +14,7 @@ from traitlets.config import Config, PyFileConfigLoader
 
 from autograder.conventions import ROOT
 from autograder.errors import CourseError
-from autograder.execution import Limits
+from autograder.limits import Limits
 
 CONFIG_FILE = "nbgrader_config.py"
 

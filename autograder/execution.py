@@ -6,7 +6,6 @@ import copy
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Any
 
 from jupyter_client.manager import KernelManager
@@ -19,32 +18,10 @@ from traitlets import Bool, Integer
 from autograder.isolation.provisioner import SandboxKernelManager
 from autograder.isolation.trusted import AgentListener, error_output, run_cell
 from autograder.isolation.warm import shared_server
+from autograder.limits import Limits
 
 SAFE_TYPES = ("text/plain", "image/png", "image/jpeg")  # nada que un navegador pueda ejecutar
 GRACE_SECONDS = 2
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Lo más que puede gastar una entrega.
-
-    Args:
-        cell_seconds: lo que dura una celda.
-        notebook_seconds: lo que dura el cuaderno entero.
-        memory: bytes de todos sus procesos juntos.
-        disk: bytes de sus archivos, que son temporales y están en memoria.
-        processes: procesos e hilos a la vez.
-        output: caracteres que se guardan de las salidas de una celda.
-        isolated: si se ejecuta encerrada; si no, con los permisos de quien corrige.
-    """
-
-    cell_seconds: int = 30
-    notebook_seconds: int = 300
-    memory: int = 2 * 2**30
-    disk: int = 256 * 2**20
-    processes: int = 64
-    output: int = 200_000
-    isolated: bool = True
 
 
 class IsolatedExecute(Execute):
@@ -172,7 +149,7 @@ class IsolatedExecute(Execute):
 
 def _code_cell(source: str) -> NotebookNode:
     """Una celda de código. `nbformat.v4.new_code_cell` la comprobaría, que cuesta 1 ms."""
-    empty = {"metadata": NotebookNode(), "outputs": [], "execution_count": None}
+    empty: dict[str, Any] = {"metadata": NotebookNode(), "outputs": [], "execution_count": None}
     return NotebookNode(cell_type="code", source=source, **empty)
 
 

@@ -15,7 +15,8 @@ from nbgrader.utils import compute_checksum, determine_grade, is_grade, is_locke
 
 from autograder.assignments import Assignment, is_manual
 from autograder.checks import MIME_TYPE, CheckResult, checks_of
-from autograder.execution import Limits, execute
+from autograder.execution import execute
+from autograder.limits import Limits
 from autograder.notebooks import grade_id
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -20,9 +21,11 @@ from rich.progress import (
 from rich.table import Table
 
 from autograder.assignments import Assignment
-from autograder.grading import ExerciseResult, GradedNotebook
 from autograder.notebooks import grade_id
-from autograder.results import Result
+
+if TYPE_CHECKING:  # importarlos cuesta un segundo: el de PyTorch
+    from autograder.grading import ExerciseResult, GradedNotebook
+    from autograder.results import Result
 
 console = Console()
 aside = Console(stderr=True)  # lo que se ve mientras se corrige, y no es un resultado

@@ -19,7 +19,12 @@ from typing import Any
 import torch
 from distributed import Worker, WorkerPlugin, get_worker
 from nbgrader.converters import Autograde
-from nbgrader.preprocessors import AssignLatePenalties, Execute, SaveAutoGrades
+from nbgrader.preprocessors import (
+    AssignLatePenalties,
+    CheckCellMetadata,
+    Execute,
+    SaveAutoGrades,
+)
 
 import autograder
 from autograder.assignments import Assignment
@@ -82,9 +87,12 @@ class Grader:
 
     @cached_property
     def _last_steps(self) -> list[type]:
-        """Los preprocesadores de `nbgrader autograde` que no ejecutan ni anotan nada."""
+        """Los preprocesadores de `nbgrader autograde` que quedan por pasar.
+
+        No los que ejecutan o anotan, ni el que comprueba los metadatos: son los del curso.
+        """
         steps = Autograde(config=self.course.config).autograde_preprocessors
-        others = (Execute, SaveAutoGrades, AssignLatePenalties)
+        others = (AssignLatePenalties, CheckCellMetadata, Execute, SaveAutoGrades)
         return [step for step in steps if not issubclass(step, others)]
 
 

@@ -20,8 +20,8 @@ sys.path.insert(0, str(ROOT))
 
 from autograder.assignments import Assignment  # noqa: E402
 from autograder.course import Course  # noqa: E402
-from autograder.execution import Limits  # noqa: E402
 from autograder.grading import grade_notebook  # noqa: E402
+from autograder.limits import Limits  # noqa: E402
 from tests.hostile.attacks import ATTACKS, NAME, Attack  # noqa: E402
 from tests.support import stock_grade  # noqa: E402
 

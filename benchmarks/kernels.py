@@ -18,10 +18,10 @@ from jupyter_client.manager import AsyncKernelManager
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from autograder.execution import Limits  # noqa: E402
 from autograder.isolation.provisioner import SandboxKernelManager  # noqa: E402
 from autograder.isolation.trusted import AgentListener  # noqa: E402
 from autograder.isolation.warm import WarmServer  # noqa: E402
+from autograder.limits import Limits  # noqa: E402
 
 REPEATS = 10
 CALLS = 300

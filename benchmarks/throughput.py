@@ -29,9 +29,10 @@ sys.path.insert(0, str(ROOT))
 
 from autograder.assignments import Assignment  # noqa: E402
 from autograder.course import Course  # noqa: E402
-from autograder.execution import Limits, execute  # noqa: E402
+from autograder.execution import execute  # noqa: E402
 from autograder.grading import grade_notebook, restore  # noqa: E402
 from autograder.isolation.warm import shared_server  # noqa: E402
+from autograder.limits import Limits  # noqa: E402
 from tests.checks import test_06_autoatencion as variants  # noqa: E402
 from tests.support import filled, published, solved_cells  # noqa: E402
 

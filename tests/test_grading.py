@@ -6,8 +6,8 @@ import pytest
 from nbformat.v4 import new_code_cell
 
 from autograder.checks import checks_of
-from autograder.execution import Limits
 from autograder.grading import grade_notebook, restore
+from autograder.limits import Limits
 from autograder.notebooks import grade_id
 from tests.support import filled, published, solved_cells
 

@@ -13,10 +13,10 @@ import pytest
 
 from autograder.cli import main
 from autograder.conventions import ROOT
-from autograder.execution import Limits
 from autograder.grading import grade_notebook
 from autograder.isolation import warm
 from autograder.isolation.warm import WarmServer
+from autograder.limits import Limits
 from tests.support import published
 
 NAME = "06_autoatencion"

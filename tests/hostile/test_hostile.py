@@ -6,9 +6,9 @@ import socket
 
 import pytest
 
-from autograder.execution import Limits
 from autograder.grading import grade_notebook
 from autograder.isolation.warm import shared_server
+from autograder.limits import Limits
 from tests.hostile.attacks import ATTACKS, FORGERIES, NAME, forged
 from tests.support import published
 

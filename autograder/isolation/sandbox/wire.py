@@ -172,10 +172,12 @@ def _kind_of(value: Any) -> str:
 
     Lo que no es un dato viaja por referencia.
     """
-    kinds = {"int": int, "float": float, "text": str, "tensor": torch.Tensor}
+    kinds: dict[str, Any] = {"int": int, "float": float, "text": str, "tensor": torch.Tensor}
     kinds |= {"array": np.ndarray | np.generic, "dict": Mapping, "tuple": tuple, "set": Set}
     kinds |= {"reference": bytes | bytearray | memoryview, "list": Sequence | Iterator}
-    return next((kind for kind, classes in kinds.items() if isinstance(value, classes)), "reference")
+    return next(
+        (kind for kind, classes in kinds.items() if isinstance(value, classes)), "reference"
+    )
 
 
 class _Decoder:
