@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 
 from nbformat import NotebookNode
 from nbgrader.converters import GenerateAssignment
@@ -11,7 +12,8 @@ from nbgrader.utils import is_grade, is_solution
 
 from autograder.course import Course
 from autograder.errors import CourseError
-from autograder.notebooks import grade_id, read
+from autograder.notebooks import grade_id, is_executed, read
+from autograder.source import is_python
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,11 @@ class Assignment:
         return cls(name, notebook)
 
     @property
+    def prelude(self) -> tuple[str, ...]:
+        """El código con el que empieza, igual en todas las entregas que no lo han cambiado."""
+        return prelude(self.notebook)
+
+    @property
     def graded_cells(self) -> list[NotebookNode]:
         """Las celdas con puntos, en orden: las de pruebas y las que corrige una persona."""
         return [cell for cell in self.notebook.cells if is_grade(cell)]
@@ -57,6 +64,15 @@ def student_version(course: Course, name: str, source: NotebookNode) -> Notebook
     """La versión de estudiantes, con los preprocesadores de `nbgrader generate_assignment`."""
     steps = GenerateAssignment(coursedir=course.directory, config=course.config).preprocessors
     return course.preprocess(source, [s for s in steps if s is not SaveCells], name)
+
+
+def prelude(notebook: NotebookNode) -> tuple[str, ...]:
+    """El código que se ejecuta antes del primer ejercicio, hasta donde sea Python y nada más."""
+    sources = []
+    for cell in takewhile(lambda cell: not (is_solution(cell) or is_grade(cell)), notebook.cells):
+        if is_executed(cell):
+            sources.append(cell.source)
+    return tuple(takewhile(is_python, sources))
 
 
 def is_manual(cell: NotebookNode) -> bool:

@@ -8,4 +8,5 @@ HELPERS = "apoyo"  # el módulo de notebooks/ con lo que comparten los cuadernos
 COVERS = ROOT / "docs" / "img"
 
 EXPORT_TAG = "export"  # la celda solo importa, define o fija constantes
+SKIP_TAG = "skip-execution"  # la de nbclient: al corregir, la celda no se ejecuta
 COVER_TAG = "portada"  # su figura va a docs/img/

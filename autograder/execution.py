@@ -13,12 +13,13 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from nbgrader.preprocessors import Execute
 from nbgrader.utils import is_grade, is_solution
-from traitlets import Bool, Integer
+from traitlets import Bool, Integer, Tuple
 
 from autograder.isolation.provisioner import SandboxKernelManager
 from autograder.isolation.trusted import AgentListener, error_output, run_cell
 from autograder.isolation.warm import shared_server
 from autograder.limits import Limits
+from autograder.notebooks import is_executed
 
 SAFE_TYPES = ("text/plain", "image/png", "image/jpeg")  # nada que un navegador pueda ejecutar
 GRACE_SECONDS = 2
@@ -36,6 +37,7 @@ class IsolatedExecute(Execute):
     memory = Integer(Limits.memory, help="Bytes.").tag(config=True)
     disk = Integer(Limits.disk, help="Bytes.").tag(config=True)
     processes = Integer(Limits.processes, help="Procesos e hilos.").tag(config=True)
+    prelude = Tuple(help="El código con el que empieza el cuaderno, si no es de quien estudia.")
     max_output = Integer(Limits.output, help="Caracteres por celda.").tag(config=True)
 
     def __init__(self, **settings: Any):
@@ -52,7 +54,7 @@ class IsolatedExecute(Execute):
 
     def create_kernel_manager(self) -> KernelManager:
         limits = {"memory": self.memory, "disk": self.disk, "processes": self.processes}
-        self.km = SandboxKernelManager(shared_server(self.isolated), limits)
+        self.km = SandboxKernelManager(shared_server(self.isolated, self.prelude), limits)
         return self.km
 
     def preprocess(
@@ -61,6 +63,7 @@ class IsolatedExecute(Execute):
         self.deadline = time.monotonic() + self.notebook_timeout
         self.ended = ""  # por qué no se puede ejecutar nada más
         self.extra_seconds = 0
+        self.done = len(self.prelude)  # las celdas que el kernel ya encuentra ejecutadas
         return super().preprocess(nb, resources or {}, km=km)
 
     def preprocess_cell(self, cell: NotebookNode, resources: dict, index: int) -> tuple:
@@ -70,6 +73,9 @@ class IsolatedExecute(Execute):
         if self.ended:
             if _is_test(cell):
                 cell.outputs = [error_output("ProgramaCerrado", self.ended)]
+            return cell, resources
+        if self.done and is_executed(cell):
+            self.done -= 1
             return cell, resources
         if _is_test(cell):
             return self._grade_cell(cell, resources, index), resources
@@ -157,8 +163,13 @@ def _is_test(cell: NotebookNode) -> bool:
     return is_grade(cell) and not is_solution(cell) and cell.cell_type == "code"
 
 
-def execute(notebook: NotebookNode, limits: Limits) -> NotebookNode:
-    """Una copia del cuaderno con sus salidas; los errores y los límites superados, en su celda."""
+def execute(notebook: NotebookNode, limits: Limits, prelude: tuple[str, ...] = ()) -> NotebookNode:
+    """Una copia del cuaderno con sus salidas; los errores y los límites superados, en su celda.
+
+    Args:
+        prelude: el código de sus primeras celdas, si es del curso. Se ejecuta una vez para muchas
+            entregas, y esas celdas se quedan sin salidas.
+    """
     step = IsolatedExecute(
         timeout=limits.cell_seconds,
         notebook_timeout=limits.notebook_seconds,
@@ -167,5 +178,6 @@ def execute(notebook: NotebookNode, limits: Limits) -> NotebookNode:
         processes=limits.processes,
         max_output=limits.output,
         isolated=limits.isolated,
+        prelude=prelude,
     )
     return step.preprocess(copy.deepcopy(notebook), {})[0]

@@ -13,7 +13,7 @@ from nbformat import NotebookNode
 from nbgrader.preprocessors import ClearOutput, DeduplicateIds
 from nbgrader.utils import compute_checksum, determine_grade, is_grade, is_locked, is_solution
 
-from autograder.assignments import Assignment, is_manual
+from autograder.assignments import Assignment, is_manual, prelude
 from autograder.checks import MIME_TYPE, CheckResult, checks_of
 from autograder.execution import execute
 from autograder.limits import Limits
@@ -83,7 +83,9 @@ def grade_notebook(
     Las celdas de pruebas son siempre las de `assignment`; de la entrega cuentan las respuestas.
     """
     restored = restore(submission, assignment)
-    executed = execute(restored, limits or Limits())
+    # Quien ha cambiado algo antes del primer ejercicio lo verá ejecutado desde el principio.
+    unchanged = prelude(restored) == assignment.prelude
+    executed = execute(restored, limits or Limits(), assignment.prelude if unchanged else ())
     for cell in executed.cells:  # un aviso en stderr no le cuesta la nota a nadie
         if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]

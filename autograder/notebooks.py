@@ -13,7 +13,7 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
-from autograder.conventions import EXPORT_TAG, MASTERS
+from autograder.conventions import EXPORT_TAG, MASTERS, SKIP_TAG
 from autograder.errors import CourseError
 from autograder.inlining import inline_helpers
 
@@ -109,6 +109,11 @@ def dumps(notebook: NotebookNode) -> str:
 def tags(cell: NotebookNode) -> list[str]:
     """Las etiquetas de una celda."""
     return cell.metadata.get("tags", [])
+
+
+def is_executed(cell: NotebookNode) -> bool:
+    """Si una celda se ejecuta al corregir."""
+    return cell.cell_type == "code" and bool(cell.source.strip()) and SKIP_TAG not in tags(cell)
 
 
 def grade_id(cell: NotebookNode) -> str | None:

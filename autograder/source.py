@@ -6,6 +6,15 @@ import ast
 import builtins
 
 
+def is_python(source: str) -> bool:
+    """Si un código es de Python, sin órdenes de IPython."""
+    try:
+        ast.parse(source)
+    except SyntaxError:
+        return False
+    return True
+
+
 def free_names(source: str) -> set[str]:
     """Los nombres que un código usa sin importarlos ni definirlos."""
     read: set[str] = set()

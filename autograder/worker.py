@@ -31,7 +31,7 @@ from autograder.assignments import Assignment
 from autograder.course import Course
 from autograder.errors import CourseError
 from autograder.grading import grade_notebook
-from autograder.isolation.warm import shared_server
+from autograder.isolation.warm import close_shared_servers, shared_server
 from autograder.notebooks import dumps, parse, printable
 from autograder.notices import notices
 from autograder.results import Result
@@ -128,17 +128,10 @@ class GraderPlugin(WorkerPlugin):
                 "instala en él la misma que donde das la orden."
             )
         torch.set_num_threads(1)  # hay un trabajador por núcleo
-        shared_server(self.grader.course.limits.isolated)
+        shared_server(self.grader.course.limits.isolated, self.grader.assignment.prelude)
 
     def teardown(self, worker: Worker) -> None:
-        forget_server(self.grader.course.limits.isolated)
-
-
-def forget_server(isolated: bool) -> None:
-    """Cierra el proceso caliente; la próxima vez se arrancará otro."""
-    if shared_server.cache_info().currsize:
-        shared_server(isolated).close()
-        shared_server.cache_clear()
+        close_shared_servers()
 
 
 def grade_job(job: Job) -> Result:
@@ -153,7 +146,7 @@ def grade_job(job: Job) -> Result:
     try:
         return grader.grade(job)
     except Exception:
-        forget_server(limits.isolated)
+        close_shared_servers()
         raise
     finally:
         faulthandler.cancel_dump_traceback_later()

