@@ -73,7 +73,17 @@ PRELOADED = [
 
 
 PRELUDE_FAILED = 3  # el código de salida si falla el preámbulo
-NAMES: dict[str, Any] = {}  # los que encuentra ya definidos todo kernel
+
+
+@dataclass
+class Left:
+    """Lo que deja el preámbulo a cada kernel y no hereda él solo."""
+
+    names: dict[str, Any] | None = None
+    random: tuple | None = None  # Python da otra semilla a cada proceso que nace
+
+
+left = Left()
 
 
 def warm_up() -> None:
@@ -90,17 +100,17 @@ def warm_up() -> None:
 def run_prelude(sources: list[str]) -> None:
     """Ejecuta las celdas con las que empieza una entrega: ningún kernel tendrá que repetirlas.
 
-    Lo que escriban se pierde. El generador de `random` se conserva: Python da a cada proceso que
-    nace una semilla nueva.
+    Lo que escriban se pierde.
     """
-    NAMES.update({"__name__": "__main__"} if sources else {})
+    if not sources:
+        return
+    left.names = {"__name__": "__main__"}
     with contextlib.redirect_stdout(io.StringIO()):
         for number, source in enumerate(sources):
             name = f"<celda {number}>"
             linecache.cache[name] = len(source), None, source.splitlines(keepends=True), name
-            exec(compile(source, name, "exec"), NAMES)
-    state = random.getstate()
-    os.register_at_fork(after_in_child=lambda: random.setstate(state) if sources else None)
+            exec(compile(source, name, "exec"), left.names)
+    left.random = random.getstate()
 
 
 def settle() -> None:
@@ -351,7 +361,12 @@ def _become_kernel(
     from ipykernel.kernelapp import IPKernelApp
 
     arguments = ["-f", str(home / "connection.json"), "--HistoryManager.enabled=False"]
-    IPKernelApp.launch_instance(argv=arguments, user_ns=NAMES or None)
+    arguments += ["--InteractiveShell.enable_tip=False"]  # el consejo se elige con `random`
+    app = IPKernelApp.instance(user_ns=left.names)
+    app.initialize(arguments)
+    if left.random:
+        random.setstate(left.random)
+    app.start()
     os._exit(0)
 
 
