@@ -72,7 +72,7 @@ def make_course(folder: Path, notebooks: list[NotebookNode], stock: bool = False
         nbformat.write(notebook, place / FILE)
     if stock:
         (folder / "nbgrader_config.py").write_text(STOCK_CONFIG.format(root=str(ROOT)))
-        run("nbgrader", "generate_assignment", NAME, "--course-dir", str(folder))
+    run("nbgrader", "generate_assignment", NAME, "--course-dir", str(folder))  # crea el libro
     return folder
 
 
