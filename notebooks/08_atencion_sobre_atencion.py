@@ -12,7 +12,7 @@
 # | | |
 # |---|---|
 # | **Al terminar podrás** | calcular a mano las dos softmax de una misma matriz y su producto; escribir un lector que responde señalando, con máscaras y longitudes que no fallan; distinguir un reparto de atención de unos números que solo lo parecen; medir con controles qué aporta cada pieza |
-# | **Tiempo** | 75 minutos de lección y 120 de ejercicios |
+# | **Tiempo** | 75 minutos de lección y 125 de ejercicios |
 # | **Dificultad** | ●●●○○ |
 # | **Antes conviene saber** | atención y máscaras (cuaderno 06); GRU bidireccional; bucle de entrenamiento de PyTorch |
 # | **Artículo** | Cui et al., *Attention-over-Attention Neural Networks for Reading Comprehension* (2017), secciones 3 y 4 |
@@ -157,6 +157,12 @@ def masked_softmax(scores, mask, dim):
     return scores.masked_fill(~(mask | empty), float("-inf")).softmax(dim).masked_fill(~mask, 0.0)
 
 
+# %% [markdown]
+# Qué es real y qué es relleno lo dicen las longitudes. Una longitud imposible se rechaza aquí, con un mensaje: más adelante daría un error
+# incomprensible o, peor, ninguno.
+
+
+# %% tags=["export"]
 def real_positions(x, lengths):
     """Qué posiciones de `x [B, S, …]` son reales: bool `[B, S]`.
 
@@ -395,6 +401,11 @@ VOCAB_SIZE = len(VOCAB)
 WORD_ID = {word: i for i, word in enumerate(VOCAB)}
 
 
+# %% [markdown]
+# Con esas piezas, una historia y su pregunta. La respuesta se sabe por construcción.
+
+
+# %% tags=["export"]
 def random_story(rng: random.Random) -> tuple[list[str], list[str], str]:
     """Una historia, una pregunta con un hueco, y la palabra que lo rellena."""
     people, cities, things = (rng.sample(words, 2) for words in (PEOPLE, CITIES, THINGS))
@@ -556,8 +567,8 @@ for name, (layer_class, change, (low, high)) in conditions.items():
 
 # %% [markdown]
 # Las curvas llegan donde decía la cuenta. Con la entidad tapada quedan dos candidatas, y la entropía cruzada no puede bajar de
-# $\ln 2 \approx 0.69$. Sin pregunta hay que repartir: mitad de las veces es una persona (dos candidatas), y la otra mitad una de cuatro
-# palabras, así que lo mínimo es $\ln 2 + \tfrac12 \ln 2 + \tfrac12 \ln 4 \approx 1.73$.
+# $\ln 2 \approx 0.69$. Sin pregunta hay que repartir: la mitad de las veces es una persona (dos candidatas), y la otra mitad, una de cuatro
+# palabras; con el reparto perfecto, la pérdida es $\ln 2 + \tfrac12 \ln 2 + \tfrac12 \ln 4 \approx 1.73$.
 
 # %% tags=["skip-execution", "nbval-ignore-output"]
 plot_losses(curves)
@@ -626,6 +637,12 @@ def draw_matrix(ax, matrix, document, question, title):
     return image
 
 
+# %% [markdown]
+# El producto se dibuja con barras, una por palabra del documento. Las de la palabra que gana van rayadas, para distinguirlas
+# también en gris.
+
+
+# %% tags=["skip-execution"]
 def draw_answer(ax, aoa, document, title):
     """Barras con la atención de cada palabra; rayadas, las de la palabra que gana."""
     totals = {
@@ -652,23 +669,19 @@ def draw_answer(ax, aoa, document, title):
 sentences = "Ana viajó a Lima . Luis compró miel . Luis fue a Quito . Ana eligió pan ."
 story, asked = sentences.split(), ["dime", "___", "estuvo", "en", "Quito"]
 alpha, beta, query_weights, aoa = read_story(readers["AoA"], story, asked)
-figure, axes = plt.subplots(
-    2, 3, figsize=(12, 6.6), layout="constrained", height_ratios=(1, 9), width_ratios=(1, 1, 1)
-)
-for ax in (axes[0, 0], axes[0, 2]):
-    ax.axis("off")
-draw_matrix(
-    axes[0, 1], query_weights[None], [""], asked, r"$\bar\beta$: la media de las filas"
-).axes.set(xticks=[], yticks=[], xlabel="")
+figure, axes = plt.subplots(2, 3, figsize=(12, 6.6), layout="constrained", height_ratios=(1, 9))
+votes = axes[0, 1]
+draw_matrix(votes, query_weights[None], [""], asked, r"$\bar\beta$: la media de las filas")
+votes.set(xticks=[], yticks=[], xlabel="")
 for j, weight in enumerate(query_weights.tolist()):
-    axes[0, 1].text(
-        j, 0, f"{weight:.2f}", ha="center", va="center", color="white" if weight < 0.6 else "black"
-    )
-draw_matrix(axes[1, 0], alpha, story, asked, r"$\alpha$: cada columna suma 1").axes.set_ylabel(
-    "Documento"
-)
+    color = "white" if weight < 0.6 else "black"
+    votes.text(j, 0, f"{weight:.2f}", ha="center", va="center", color=color)
+draw_matrix(axes[1, 0], alpha, story, asked, r"$\alpha$: cada columna suma 1")
+axes[1, 0].set_ylabel("Documento")
 image = draw_matrix(axes[1, 1], beta, story, asked, r"$\beta$: cada fila suma 1")
 winner, probability = draw_answer(axes[1, 2], aoa, story, r"$s = \alpha\,\bar\beta$: suma 1")
+for ax in (axes[0, 0], axes[0, 2]):
+    ax.axis("off")
 figure.colorbar(image, ax=axes[1, :2], label="Peso", location="bottom", shrink=0.5, aspect=40)
 plt.show()
 assert winner == "Luis" and probability > 0.6
