@@ -66,7 +66,7 @@ WRONG_3A = [
         LAYER,
         (ALPHA, "alpha = masked_softmax(scores, real, dim=2)"),
         (BETA, "beta = masked_softmax(scores, real, dim=1)"),
-        loses=[AOA, PADDED, SUM, C2Q, Q2C],
+        loses=[AOA, PADDED, SUM, C2Q, Q2C, CONTEXT, GRADIENT],
     ),
     wrong(
         "todas las palabras de la pregunta pesan igual",
@@ -110,14 +110,7 @@ WRONG_3A = [
         LAYER,
         (ALPHA, 'alpha = scores.masked_fill(~real, float("-inf")).softmax(1)'),
         (BETA, 'beta = scores.masked_fill(~real, float("-inf")).softmax(2).nan_to_num(0.0)'),
-        loses=[PADDED, SUM, C2Q, Q2C, CONTEXT, LEAK, EMPTY],
-    ),
-    wrong(
-        "limpia el nan al final: el gradiente sigue roto",
-        LAYER,
-        (ALPHA, 'alpha = scores.masked_fill(~real, float("-inf")).softmax(1).nan_to_num(0.0)'),
-        (BETA, 'beta = scores.masked_fill(~real, float("-inf")).softmax(2).nan_to_num(0.0)'),
-        loses=[EMPTY],
+        loses=[PADDED, SUM, Q2C, LEAK, EMPTY],
     ),
     wrong(
         "divide las puntuaciones entre la raíz de D",
@@ -129,7 +122,7 @@ WRONG_3A = [
         "otra softmax sobre aoa",
         LAYER,
         (AOA_LINE, "aoa = masked_softmax((alpha @ query_weights[..., None]).squeeze(-1), doc_mask, 1)"),
-        loses=[AOA, PADDED, EMPTY],
+        loses=[AOA, PADDED, SUM, EMPTY],
     ),
     wrong(
         "C2Q con alpha en vez de beta",
@@ -221,7 +214,7 @@ WRONG_3A = [
         "no lee la pregunta",
         LAYER,
         ("scores = h_doc", "h_ques = torch.ones_like(h_ques)\n        scores = h_doc"),
-        loses=[AOA, PADDED, C2Q, Q2C, GRADIENT, QA],
+        loses=[AOA, PADDED, C2Q, Q2C, CONTEXT, GRADIENT, QA],
     ),
     wrong(
         "mide en modo entrenamiento",
@@ -343,6 +336,14 @@ class BidirectionalAoA(nn.Module):
         ],
     ),
     Variant(
+        "menos infinito, y los nan de los dos repartos a cero",
+        LAYER,
+        [
+            (ALPHA, 'low = scores.masked_fill(~real, float("-inf"))\n        alpha = low.softmax(1).nan_to_num(0.0)'),
+            (BETA, "beta = low.softmax(2).nan_to_num(0.0)"),
+        ],
+    ),
+    Variant(
         "la fusión, después de anular el relleno",
         LAYER,
         [(G_LINE, G_LINE + "\n        G = G.masked_fill(~doc_mask[..., None], 0.0)")],
@@ -383,13 +384,13 @@ WRONG_3B = [
         "el exponente, i/d en vez de 2i/d",
         ENCODING,
         (SPEEDS, "speeds = 10000.0 ** (-torch.arange((d_model + 1) // 2) / d_model)"),
-        loses=[EVEN, ODD, MOVES, INPUTS],
+        loses=[EVEN, ODD, INPUTS],
     ),
     wrong(
         "una velocidad por canal",
         ENCODING,
         ("table[:, 1::2] = angles.cos()[:, : d_model // 2]", "table[:, 1::2] = (angles * 10000 ** (-1 / d_model)).cos()[:, : d_model // 2]"),
-        loses=[EVEN, ODD, MOVES, INPUTS],
+        loses=[EVEN, ODD, INPUTS],
     ),
     wrong(
         "solo senos",
@@ -414,13 +415,13 @@ WRONG_3B = [
         "multiplica en vez de sumar",
         ENCODING,
         ("x + self.table", "x * self.table"),
-        loses=[EVEN, ODD, ADDED, LONG, INPUTS],
+        loses=[EVEN, ODD, ADDED, LONG, DROPOUT, INPUTS],
     ),
     wrong(
         "otra codificación para cada ejemplo del lote",
         ENCODING,
         (ADD, "return self.dropout(x + self.table[: x.size(0), None])"),
-        loses=[EVEN, ODD, ADDED, LONG],
+        loses=[EVEN, ODD, ADDED, LONG, INPUTS, ORDER],
     ),
     wrong(
         "una tabla que se aprende",
@@ -469,7 +470,7 @@ WRONG_3B = [
         "dropout también al evaluar",
         ENCODING,
         ("self.dropout(x + self.table[: x.size(1)])", "nn.functional.dropout(x + self.table[: x.size(1)], self.dropout.p)"),
-        loses=[PARAMETERS, MOVES, DROPOUT],
+        loses=[EVEN, ODD, ADDED, PARAMETERS, MOVES, DROPOUT, INPUTS, LENGTHS],
     ),
     wrong(
         "cambia x en su sitio",
@@ -478,10 +479,10 @@ WRONG_3B = [
         loses=[ADDED],
     ),
     wrong(
-        "escala x, como el Transformer entero",
+        "cambia la escala de x",
         ENCODING,
-        ("x + self.table", "x * math.sqrt(x.size(-1)) + self.table"),
-        loses=[ADDED, DROPOUT, INPUTS],
+        ("x + self.table", "1.5 * x + self.table"),
+        loses=[ADDED, INPUTS],
     ),
     wrong(
         "posiciones solo en el documento",
@@ -511,7 +512,7 @@ WRONG_3B = [
         "las longitudes, cambiadas",
         WRAPPER,
         ("doc_lengths, ques_lengths\n", "ques_lengths, doc_lengths\n"),
-        loses=[LENGTHS],
+        loses=[LENGTHS, ORDER],
     ),
     wrong(
         "ignora el dropout que se le pide",
@@ -523,7 +524,7 @@ WRONG_3B = [
         "crea otra capa en vez de usar la que se le da",
         WRAPPER,
         ("self.attention = attention", "self.attention = AttentionOverAttention(embedding_dim, 32)"),
-        loses=[INPUTS, GIVEN],
+        loses=[INPUTS, LENGTHS, GIVEN],
     ),
 ]  # fmt: skip
 
