@@ -1157,9 +1157,9 @@ grade("08_atencion_sobre_atencion", "ej3a_qa", BidirectionalAoA, QAReader, train
 #
 # | si ves… | suele ser… |
 # |---|---|
-# | `aoa` suma $1/Q$ o menos | haces la media del producto, no el producto con la media |
+# | `aoa` suma bastante menos de 1, aun sin relleno | haces la media del producto, no el producto con la media |
 # | `aoa` suma 1 sin relleno y menos con él | divides la media de $\beta$ entre $T$, y no entre las palabras reales |
-# | `aoa` suma $T/Q$ | las dos softmax están cambiadas de eje |
+# | todas las palabras reciben lo mismo, $1/T$ | las dos softmax están cambiadas de eje |
 # | cambiar el relleno de la pregunta mueve el resultado | falta `ques_mask` en la softmax por filas |
 # | `nan` en los gradientes con un documento vacío | una columna entera con $-\infty$ |
 # | el tercer bloque coincide y el cuarto no | usas $u$ en lugar de $c$, o sumas donde hay que multiplicar |

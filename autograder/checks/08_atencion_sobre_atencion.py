@@ -170,12 +170,11 @@ def query_to_context(BidirectionalAoA):
 @check("ej3a_interacciones", "El contexto es la mezcla con s de ReLU(fuse(G))", points=1.0)
 def context_is_the_mixture(BidirectionalAoA):
     layer, weight, bias = layer_with_weights(BidirectionalAoA)
-    h, q, *masks = examples([5, 3, 2], [2, 4, 1])
-    context, aoa, G = layer(h, q, *masks)
-    aoa, G = aoa.detach(), G.detach().masked_fill(~masks[0][..., None], 0.0)
-    expect(
-        list(aoa.shape) == [3, 5] and list(G.shape) == [3, 5, 4 * D], "aoa o G tienen otra forma."
-    )
+    h, q, *_ = examples([5, 5, 5], [4, 4, 4])
+    context, aoa, G = layer(h, q)
+    aoa, G = aoa.detach(), G.detach()
+    shapes = list(aoa.shape), list(G.shape)
+    expect(shapes == ([3, 5], [3, 5, 4 * D]), f"aoa y G tienen formas {shapes[0]} y {shapes[1]}.")
     expected = (aoa[:, None] @ F.relu(F.linear(G, weight, bias))).squeeze(1)
     expect_close(
         context,
@@ -278,15 +277,16 @@ def qa_figures(evaluate_qa, ClozeReader, AttentionOverAttention):
     # Parámetros grandes: la respuesta debe cambiar con la pregunta.
     reader.load_state_dict({name: torch.randn(shape) * 2 for name, shape in shapes.items()})
     reader.eval()
-    documents, questions = torch.randint(1, 6, (60, 5)), torch.randint(6, 12, (60, 3))
+    documents, questions = torch.randint(1, 6, (120, 5)), torch.randint(6, 12, (120, 3))
     with torch.no_grad():
         predicted = reader(documents, questions).argmax(1)
-        other = reader(documents, questions[[-1, *range(59)]]).argmax(1)
-    kind = torch.rand(60)
-    answers = torch.where(kind < 0.3, predicted, torch.where(kind < 0.8, other, 1))
+        other = reader(documents, questions[[-1, *range(119)]]).argmax(1)
+    # La respuesta más frecuente, 11, no está en ningún documento: el lector nunca la da.
+    kind = torch.rand(120)
+    answers = torch.where(kind < 0.2, predicted, torch.where(kind < 0.5, other, 11))
     expected = {
         "accuracy": (predicted == answers).float().mean().item(),
-        "majority": max(answers.tolist().count(a) for a in range(12)) / 60,
+        "majority": max(answers.tolist().count(a) for a in range(12)) / 120,
         "swapped": (other == answers).float().mean().item(),
     }
     found = evaluate_qa(reader, documents, questions, answers)

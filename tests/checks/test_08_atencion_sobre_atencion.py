@@ -84,13 +84,13 @@ WRONG_3A = [
         "sin máscaras",
         LAYER,
         (REAL, "real = torch.ones_like(doc_mask[:, :, None] & ques_mask[:, None, :])"),
-        loses=[PADDED, SUM, C2Q, Q2C, LEAK, EMPTY],
+        loses=[PADDED, SUM, C2Q, Q2C, LEAK, NONE, EMPTY],
     ),
     wrong(
         "solo la máscara de la pregunta",
         LAYER,
         (REAL, "real = ques_mask[:, None, :].expand(-1, h_doc.size(1), -1)"),
-        loses=[PADDED, SUM, Q2C, LEAK, EMPTY],
+        loses=[PADDED, SUM, Q2C, LEAK, NONE, EMPTY],
     ),
     wrong(
         "solo la máscara del documento",
@@ -128,7 +128,7 @@ WRONG_3A = [
         "C2Q con alpha en vez de beta",
         LAYER,
         ("attended = beta @ h_ques", "attended = alpha @ h_ques"),
-        loses=[C2Q],
+        loses=[C2Q, Q2C, CONTEXT, GRADIENT],
     ),
     wrong(
         "Q2C con beta en vez de alpha",
