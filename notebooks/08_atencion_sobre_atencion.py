@@ -1291,7 +1291,7 @@ import torch
 
 positions = PositionalEncoding(8, dropout=0.5).eval()
 x = torch.randn(2, 4, 8)
-change = (positions(x) - positions(x)).abs().max().item()
+change = (positions(x.clone()) - positions(x.clone())).abs().max().item()
 assert change == 0, f"En modo evaluación, dos pasadas iguales difieren en {change:.2g}."
 ### BEGIN HIDDEN TESTS
 from autograder.checks import grade
