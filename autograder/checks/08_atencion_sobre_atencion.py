@@ -55,8 +55,9 @@ def examples(doc_lengths, ques_lengths, T=5, Q=4):
     return torch.randn(B, T, D), torch.randn(B, Q, D), *masks
 
 
-def expected_of(h, q, doc_mask, ques_mask, weight, bias):
+def expected_of(h, q, masks, weight, bias):
     """El oráculo de cada ejemplo, y cada `aoa` completada con ceros."""
+    doc_mask, ques_mask = masks
     contexts, weights, interactions = [], [], []
     for b in range(len(h)):
         context, aoa, G = oracle(h[b, doc_mask[b]], q[b, ques_mask[b]], weight, bias)
@@ -102,7 +103,7 @@ def only_fuse(BidirectionalAoA):
 def aoa_is_the_formula(BidirectionalAoA):
     layer, weight, bias = layer_with_weights(BidirectionalAoA)
     h, q, *masks = examples([5, 5], [4, 4])
-    expected = expected_of(h, q, *masks, weight, bias)[1]
+    expected = expected_of(h, q, masks, weight, bias)[1]
     expect_close(
         layer(h, q)[1],
         expected,
@@ -115,7 +116,7 @@ def aoa_is_the_formula(BidirectionalAoA):
 def aoa_with_padding(BidirectionalAoA):
     layer, weight, bias = layer_with_weights(BidirectionalAoA)
     h, q, *masks = examples([5, 3, 1], [2, 4, 1])
-    expected = expected_of(h, q, *masks, weight, bias)[1]
+    expected = expected_of(h, q, masks, weight, bias)[1]
     expect_close(
         layer(h, q, *masks)[1],
         expected,
@@ -144,7 +145,7 @@ def expect_blocks(BidirectionalAoA, first: int, names: list[str], hint: str) -> 
     """Falla si algún bloque de G, desde el número `first`, no es el del enunciado."""
     layer, weight, bias = layer_with_weights(BidirectionalAoA)
     h, q, *masks = examples([5, 3, 2], [2, 4, 1])
-    expected = expected_of(h, q, *masks, weight, bias)[2]
+    expected = expected_of(h, q, masks, weight, bias)[2]
     G = layer(h, q, *masks)[2]
     for b, wanted in enumerate(expected):
         for block, name in enumerate(names, start=first):
