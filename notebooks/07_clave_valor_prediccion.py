@@ -132,8 +132,7 @@ assert abs(answers["valor propio"] + 0.94) < 0.005 and answers["valor = clave"] 
 #
 # Tres funciones. `past_window` dice qué posiciones están en la ventana. `expand_mask` lleva una máscara de relleno a una
 # forma única: se compara eje por eje, y el primero es **siempre** el lote, de modo que `[B, T]` nunca se toma por una matriz de
-# quién mira a quién, ni siquiera si $B = T$. Y `masked_softmax` reparte los pesos: una fila en la que no se puede mirar a nadie,
-# como la primera, recibe ceros, y el `nan` no llega a existir.
+# quién mira a quién, ni siquiera si $B = T$.
 
 
 # %% tags=["export"]
@@ -172,6 +171,12 @@ def expand_mask(mask, batch_size, length):
     return mask.bool().reshape(B, -1, T)
 
 
+# %% [markdown]
+# Y `masked_softmax` reparte los pesos: una fila en la que no se puede mirar a nadie, como la primera, recibe ceros, y el
+# `nan` no llega a existir.
+
+
+# %% tags=["export"]
 def masked_softmax(scores, allowed):
     """Softmax del último eje sobre lo permitido; una fila sin nada permitido vale cero.
 
@@ -556,7 +561,7 @@ def random_batches(ids, size=32):
 # %% [markdown]
 # ## 7. Entrenamiento: ¿quién hace el trabajo?
 #
-# Cuatro modelos con la misma LSTM, las mismas frases y los mismos 600 pasos:
+# Cuatro modelos con la misma LSTM, las mismas frases y los mismos 900 pasos (unos 25 segundos en total con dos núcleos):
 #
 # | condición | qué es |
 # |---|---|
@@ -574,10 +579,10 @@ conditions = {
     "clave-valor-predicción": {"parts": 3},
     "uniforme": {"parts": 3, "control": "uniforme"},
 }
-STEPS = 600
+STEPS = 900
 curves, models, results = {}, {}, {}
 for name, options in conditions.items():
-    set_seed(7)
+    set_seed(8)
     models[name] = KeyValuePredictLM(len(VOCAB), **options).to(device)
     batches = random_batches(train_ids)
     curves[name] = fit(models[name], batches, lm_loss, steps=STEPS, lr=1e-2, label=name)
@@ -591,15 +596,23 @@ floor_there = (0.5 * ((9.0 - attractors).log().mean() + math.log(4))).exp()  # v
 print(f"{'gramática':23} {'':10}  {floor:11.2f}  {floor_there:18.2f}  {1:7.3f}")
 
 for everywhere, there, right, _ in (results["clave-valor"], results["clave-valor-predicción"]):
-    assert right > 0.9 and everywhere < results["LSTM"][0] and there < results["LSTM"][1]
-assert results["LSTM"][2] < 0.85
+    assert right > 0.95 and everywhere < results["LSTM"][0] and there < results["LSTM"][1]
+assert results["LSTM"][2] < 0.85 < results["uniforme"][2]
 
 # %% [markdown]
-# Las dos versiones con atención concuerdan casi siempre; la LSTM sola, con los mismos pasos, mucho menos. En la perplejidad total la
-# diferencia es de unas décimas: casi todo lo que hay que predecir en estas frases es azar.
+# Las dos versiones con atención concuerdan siempre o casi siempre; la LSTM sola, con los mismos pasos, en unas tres de cada cuatro
+# ocasiones. En la perplejidad total la diferencia es de unas décimas: casi todo lo que hay que predecir en estas frases es azar. Con
+# tres semillas (7, 8 y 9), esto es lo que sale:
 #
-# Y dos resultados incómodos. **Partir en tres no gana a partir en dos**: clave-valor llega igual de lejos, o más, con
-# trozos más grandes (24 números en vez de 16). Y **el control aprende bastante**: sin elegir a quién mirar, supera a la LSTM.
+# | | acierto, media (menor – mayor) | perplejidad en la concordancia |
+# |---|---|---|
+# | LSTM | 0.75 (0.73 – 0.77) | 5.70 (5.59 – 5.78) |
+# | clave-valor | 1.00 (1.00 – 1.00) | 3.94 (3.94 – 3.94) |
+# | clave-valor-predicción | 1.00 (1.00 – 1.00) | 4.00 (3.95 – 4.05) |
+# | uniforme | 0.96 (0.89 – 1.00) | 4.30 (4.05 – 4.70) |
+#
+# Hay dos resultados incómodos. **Partir en tres no gana a partir en dos**: clave-valor llega igual de lejos, con
+# trozos más grandes (24 números en vez de 16). Y **el control aprende casi tanto**: sin elegir a quién mirar, supera a la LSTM.
 #
 # Las curvas (la media de 25 pasos) enseñan dónde se separan; la línea final de todas está cerca porque la pérdida cuenta
 # todas las palabras. En la segunda figura, el acierto según el número de atractores.
@@ -632,30 +645,20 @@ for control in (None, "barajada", "uniforme"):
     everywhere, there, right, _ = evaluate(kvp, test_ids)
     interventions[control] = right
     label = "sus pesos" if control is None else control
-    print(f"{label:10} perplejidad {everywhere:5.2f}  en la concordancia {there:6.2f}  acierto {right:.3f}")
+    print(
+        f"{label:10} perplejidad {everywhere:5.2f}  en la concordancia {there:6.2f}  acierto {right:.3f}"
+    )
 kvp.control = None
 assert max(interventions["barajada"], interventions["uniforme"]) < interventions[None] - 0.1
 
 # %% [markdown]
 # Los mismos parámetros, con los pesos en otro sitio, dejan de concordar: este modelo sí usa su atención.
 #
-# ¿Y si a los que no eligen se les da más tiempo? La celda entrena la LSTM y el control con el triple de pasos.
-
-# %% tags=["skip-execution", "nbval-ignore-output"]
-longer = {}
-for name in ("LSTM", "uniforme"):
-    set_seed(7)
-    model = KeyValuePredictLM(len(VOCAB), **conditions[name]).to(device)
-    fit(model, random_batches(train_ids), lm_loss, steps=3 * STEPS, lr=1e-2, label=name)
-    longer[name] = evaluate(model, test_ids)
-    print(f"{name:9} acierto con {STEPS} pasos: {results[name][2]:.3f}; con {3 * STEPS}: {longer[name][2]:.3f}")
-assert longer["uniforme"][2] > 0.95
-
-# %% [markdown]
-# Con el triple de pasos, el control concuerda sin elegir a nadie. La conclusión justa es esta: en esta
-# tarea, **tener el pasado a un paso** hace que se aprenda antes; **elegir** a quién mirar acelera más, y quien aprende a elegir pasa a
-# depender de ello; pero no es la única solución. El título del artículo (*frustratingly short*, «frustrantemente corta») viene de un hallazgo parecido: en
-# textos reales, su modelo usaba sobre todo las cinco últimas palabras, y otro mucho más simple, que solo las concatena, quedaba a la par.
+# La conclusión justa tiene dos partes. En esta tarea, **tener el pasado a un paso** es lo que más ayuda: lo tienen los tres modelos
+# que superan a la LSTM, también el que no elige. Y **elegir** a quién mirar es una solución que se aprende con seguridad, y de la
+# que el modelo pasa a depender, pero no la única. El título del artículo (*frustratingly short*, «frustrantemente corta») viene de un hallazgo
+# parecido: en textos reales, su modelo usaba sobre todo las cinco últimas palabras, y otro mucho más simple, que solo las concatena,
+# quedaba a la par.
 
 # %% [markdown]
 # ## 8. Visualización
@@ -691,7 +694,8 @@ def plot_map(weights, words, ax, rows):
 # atractores. La primera fila está vacía: no hay pasado.
 
 # %% tags=["skip-execution", "portada"]
-sentence = ". la llave de los mapas con las fotos sobre el reloj está".split()
+sentence = [".", "la", "llave", "de", "los", "mapas", "con", "las", "fotos", "sobre", "el"]
+sentence += ["reloj", "está"]
 weights, probabilities = read_sentence(kvp, sentence)
 figure, ax = plt.subplots(figsize=(7.5, 6), layout="constrained")
 plot_map(weights, sentence, ax, rows=(len(sentence) - 2, len(sentence) - 1))
@@ -797,7 +801,9 @@ for name, function in (("ingenua", naive_weights), ("la nuestra", our_weights)):
     gap = (scores - scores.transpose(1, 2)).abs().max().item()
     itself = (weights.argmax(-1) == torch.arange(10))[:, 1:].float().mean().item()
     moved = (after - weights)[:, :9].abs().max().item()
-    print(f"{name:11} asimetría {gap:.2f}  se mira a sí misma {itself:.3f}  cambio en 0–8 {moved:.3f}")
+    print(
+        f"{name:11} asimetría {gap:.2f}  se mira a sí misma {itself:.3f}  cambio en 0–8 {moved:.3f}"
+    )
     wrong = gap < 1e-5 and itself > 0.8 and moved > 0.1
     right = gap > 0.1 and itself == 0 and moved == 0
     assert wrong if name == "ingenua" else right
@@ -1005,7 +1011,9 @@ import torch
 
 out, weights = MaskedKeyValuePredict(8, 6)(torch.randn(2, 5, 8))
 assert tuple(out.shape) == (2, 5, 8), f"out debería ser [2, 5, 8] y es {list(out.shape)}."
-assert tuple(weights.shape) == (2, 5, 5), f"weights debería ser [2, 5, 5]; es {list(weights.shape)}."
+assert tuple(weights.shape) == (2, 5, 5), (
+    f"weights debería ser [2, 5, 5]; es {list(weights.shape)}."
+)
 sums = weights.sum(-1)[:, 1:]
 assert torch.allclose(sums, torch.ones(2, 4), atol=1e-5), (
     f"Desde la segunda, cada fila debe sumar 1; van de {sums.min():.3f} a {sums.max():.3f}."
@@ -1327,7 +1335,7 @@ assert len(losses) == 3, f"Con steps=3 debería haber 3 pérdidas y hay {len(los
 ### BEGIN HIDDEN TESTS
 from autograder.checks import grade
 
-grade("07_clave_valor_prediccion", "ej2b_entrenamiento", train_predictor, SequencePredictor, task_loss)
+grade("07_clave_valor_prediccion", "ej2b_entrenamiento", train_predictor, SequencePredictor)
 ### END HIDDEN TESTS
 
 # %% [markdown]
