@@ -317,11 +317,13 @@ def predictor_of(SequencePredictor, output_dim=3, **options):
 def output_is_head_of_masked_mean(SequencePredictor):
     predictor = predictor_of(SequencePredictor)
     x = torch.randn(3, 5, E)
-    for mask in (None, lengths_to_mask([5, 3, 1], 5)):
+    gaps = lengths_to_mask([5, 3, 1], 5)
+    gaps[:, 0], gaps[0, 2], gaps[2, 4] = False, False, True  # con relleno también al principio
+    for mask in (None, gaps):
         with torch.no_grad():
             out = predictor.attention(x, mask)[0]
             real = torch.ones(3, 5) if mask is None else mask.float()
-            mean = (out * real[..., None]).sum(1) / real.sum(1, keepdim=True)
+            mean = (out * real[..., None]).sum(1) / real.sum(1, keepdim=True).clamp(min=1)
             expected = predictor.head(mean)
             actual = predictor(x, mask)
         what = "sin máscara" if mask is None else "con máscara"
