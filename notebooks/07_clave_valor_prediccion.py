@@ -833,7 +833,7 @@ for name, function in (("ingenua", naive_weights), ("la nuestra", our_weights)):
 # deben usar variables como `models` o `test_ids`.
 
 # %% [markdown]
-# ### Ejercicio 2a · Máscaras dinámicas (●●●○○, 50 minutos, 12 puntos)
+# ### Ejercicio 2a · Máscaras dinámicas (●●●○○, 50 minutos, 10.5 puntos)
 #
 # En un lote hay secuencias de distinta longitud. Las cortas se completan con relleno, y una máscara dice qué existe.
 # Construirás la máscara a partir de las longitudes, la llevarás a una forma única y la usarás en una capa

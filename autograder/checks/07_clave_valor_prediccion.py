@@ -290,8 +290,8 @@ def half_precision(MaskedKeyValuePredict):
     x = torch.randn(2, 5, E)
     mask = left_padded(x, [5, 2])
     exact, _ = oracle(state, x, allowed_pairs(mask, 2, 5))
-    for dtype, atol in ((torch.float16, 0.03), (torch.bfloat16, 0.3)):
-        layer.to(dtype)
+    for cast, dtype, atol in (("half", torch.float16, 0.03), ("bfloat16", torch.bfloat16, 0.3)):
+        getattr(layer, cast)()
         out, weights = layer(x.to(dtype), mask=mask)
         expect(out.dtype == dtype, f"Con x en {dtype}, out sale en {out.dtype}.")
         expect_finite(out.float(), f"out, en {dtype}")
