@@ -12,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from nbgrader.preprocessors import Execute
 from rich.console import Console
 from rich.table import Table
 
@@ -58,7 +59,8 @@ def run(attack: Attack, assignment: Assignment, port: str, isolated: bool) -> li
             graded = grade_notebook(notebook, assignment, LIMITS)
             points, executed = graded.points, graded.notebook
         else:
-            points, executed = stock_grade(notebook, assignment, folder, LIMITS.cell_seconds)
+            stock = Execute(timeout=LIMITS.cell_seconds)
+            points, executed = stock_grade(notebook, assignment, folder, stock)
         outputs = str([cell.get("outputs") for cell in executed.cells])
         leaked = SECRET in outputs and attack.kind in ("leer", "escribir", "red")
         intact = all(path.exists() and path.read_text() == SECRET for path in (secret, canary))
