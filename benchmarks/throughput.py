@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import import_module
 from itertools import cycle, islice, zip_longest
 from pathlib import Path
 
@@ -33,10 +34,10 @@ from autograder.course import Course  # noqa: E402
 from autograder.execution import execute  # noqa: E402
 from autograder.grading import grade_notebook, restore  # noqa: E402
 from autograder.limits import Limits  # noqa: E402
-from tests.checks import test_06_autoatencion as variants  # noqa: E402
 from tests.support import filled, published, solved_cells  # noqa: E402
 
-NAME = variants.NAME
+NAME = "06_autoatencion"
+VARIANTS = import_module(f"tests.checks.variants.{NAME}").EXERCISES
 FILE = f"{NAME}.ipynb"
 STOCK_CONFIG = """
 c = get_config()
@@ -51,10 +52,8 @@ def honest_class(size: int) -> list[NotebookNode]:
     """Entregas de todas las clases: perfectas, con errores en 1a y en 1b, a medias y vacías."""
     empty, solutions = published("release", NAME), solved_cells(NAME)
     only_1a = {name: text for name, text in solutions.items() if name.startswith("ej1a")}
-    first = variants.WRONG_1A + variants.RIGHT_1A
-    second = variants.WRONG_1B + variants.RIGHT_1B
     answers = [solutions, only_1a, {}]
-    for both in zip_longest(first, second):
+    for both in zip_longest(*VARIANTS.values()):
         chosen = [variant.answer(NAME) for variant in both if variant]
         answers.append(solutions | {k: v for answer in chosen for k, v in answer.items()})
         if len(answers) % 5 == 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -46,6 +47,11 @@ class Variant:
             assert source.count(old) == 1, f"{self.name}: «{old}» está {source.count(old)} veces"
             source = source.replace(old, new)
         return {self.cell: source}
+
+
+def wrong(name: str, cell: str, *edits: tuple[str, str], loses: Iterable[str]) -> Variant:
+    """Una respuesta incorrecta: la solución con esos cambios, y lo que pierde."""
+    return Variant(name, cell, list(edits), loses=frozenset(loses))
 
 
 def published(folder: str, name: str) -> NotebookNode:

@@ -1,17 +1,6 @@
-"""Las comprobaciones del cuaderno 08 contra soluciones correctas e incorrectas.
+"""Respuestas al cuaderno 08: las incorrectas, con las comprobaciones que pierden, y las correctas."""
 
-Cada incorrecta pierde exactamente lo que debe; cada correcta, de otro estilo, no pierde nada.
-"""
-
-from itertools import zip_longest
-
-import pytest
-
-from autograder.checks import checks_of
-from autograder.grading import grade_notebook
-from tests.support import Variant, filled, lost_checks, published, stock_grade
-
-NAME = "08_atencion_sobre_atencion"
+from tests.support import Variant, wrong
 
 SHAPES = "Formas de context, aoa y G"
 FUSE = "fuse es lo único que se aprende"
@@ -39,10 +28,6 @@ INPUTS = "Las dos entradas llevan su posición, una sola vez"
 LENGTHS = "Las longitudes llegan a la capa"
 GIVEN = "Usa la capa que se le da, y su dropout"
 ORDER = "Con posiciones, un lector sin recurrencia ve el orden"
-
-
-def wrong(name, cell, *edits, loses):
-    return Variant(name, cell, list(edits), loses=frozenset(loses))
 
 
 LAYER, MEASURE, ENCODING, WRAPPER = "ej3a_clase", "ej3a_medir", "ej3b_clase", "ej3b_capa"
@@ -602,49 +587,4 @@ class WithPositions(nn.Module):
     ),
 ]  # fmt: skip
 
-WRONG = WRONG_3A + WRONG_3B
-RIGHT = RIGHT_3A + RIGHT_3B
-
-
-def names(variants):
-    return [variant.name for variant in variants]
-
-
-@pytest.mark.parametrize("seed", [0, 1, 2])
-@pytest.mark.parametrize("variant", WRONG, ids=names(WRONG))
-def test_wrong_solution_loses_exactly_its_checks(variant, seed):
-    lost = lost_checks(NAME, variant.answer(NAME), seed)
-    assert set(lost) == variant.loses, lost
-    assert all(len(message) > 20 for message in lost.values()), lost  # explican, no solo fallan
-
-
-@pytest.mark.parametrize("seed", [0, 1, 2])
-@pytest.mark.parametrize("variant", RIGHT, ids=names(RIGHT))
-def test_right_solution_loses_nothing(variant, seed):
-    assert lost_checks(NAME, variant.answer(NAME), seed) == {}
-
-
-def test_every_check_is_lost_by_some_wrong_solution():
-    caught = frozenset().union(*(variant.loses for variant in WRONG))
-    assert caught == {check.name for check in checks_of(NAME)}
-
-
-# Una entrega puede llevar una variante de 3a y otra de 3b: sus celdas de pruebas son distintas.
-PAIRS = list(zip_longest(WRONG_3A + RIGHT_3A, WRONG_3B + RIGHT_3B))
-
-
-@pytest.mark.parametrize(
-    "pair", PAIRS, ids=[" y ".join(v.name for v in pair if v) for pair in PAIRS]
-)
-def test_variants_really_graded(pair, assignment):
-    variants = [variant for variant in pair if variant]
-    answers = {}
-    for variant in variants:
-        answers |= variant.answer(NAME)
-    submission = filled(published("solutions", NAME), answers)
-    graded = grade_notebook(submission, assignment(NAME))
-    lost = {c.name for e in graded.exercises for c in e.checks if not c.passed}
-    assert lost == frozenset().union(*(variant.loses for variant in variants))
-    points = {check.name: check.points for check in checks_of(NAME)}
-    assert graded.points == sum(points.values()) - sum(points[name] for name in lost)
-    assert stock_grade(submission, assignment(NAME))[0] == graded.points
+EXERCISES = {"3a": WRONG_3A + RIGHT_3A, "3b": WRONG_3B + RIGHT_3B}

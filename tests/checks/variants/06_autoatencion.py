@@ -1,17 +1,6 @@
-"""Las comprobaciones del cuaderno 06 contra soluciones correctas e incorrectas.
+"""Respuestas al cuaderno 06: las incorrectas, con las comprobaciones que pierden, y las correctas."""
 
-Cada incorrecta pierde exactamente lo que debe; cada correcta, de otro estilo, no pierde nada.
-"""
-
-from itertools import zip_longest
-
-import pytest
-
-from autograder.checks import checks_of
-from autograder.grading import grade_notebook
-from tests.support import Variant, filled, lost_checks, published, stock_grade
-
-NAME = "06_autoatencion"
+from tests.support import Variant, wrong
 
 SHAPES = "Formas de la salida y de los pesos"
 FUSED = "Una sola proyección QKV, sean cuantas sean las cabezas"
@@ -38,10 +27,6 @@ LABELS = "Una etiqueta por palabra, en su sitio, en los dos ejes"
 SCALE = "Escala de color de 0 a 1, en los ejes que se le dan"
 RANK = "Las k mayores de cada fila, de mayor a menor"
 LIMITS = "Palabras repetidas, empates, y k mayor que n"
-
-
-def wrong(name, cell, *edits, loses):
-    return Variant(name, cell, list(edits), loses=frozenset(loses))
 
 
 CLASS = "ej1a_clase"
@@ -692,49 +677,4 @@ def top_k_attention(weights, tokens, k=3):
     ),
 ]  # fmt: skip
 
-WRONG = WRONG_1A + WRONG_1B
-RIGHT = RIGHT_1A + RIGHT_1B
-
-
-def names(variants):
-    return [variant.name for variant in variants]
-
-
-@pytest.mark.parametrize("seed", [0, 1, 2])
-@pytest.mark.parametrize("variant", WRONG, ids=names(WRONG))
-def test_wrong_solution_loses_exactly_its_checks(variant, seed):
-    lost = lost_checks(NAME, variant.answer(NAME), seed)
-    assert set(lost) == variant.loses, lost
-    assert all(len(message) > 20 for message in lost.values()), lost  # explican, no solo fallan
-
-
-@pytest.mark.parametrize("seed", [0, 1, 2])
-@pytest.mark.parametrize("variant", RIGHT, ids=names(RIGHT))
-def test_right_solution_loses_nothing(variant, seed):
-    assert lost_checks(NAME, variant.answer(NAME), seed) == {}
-
-
-def test_every_check_is_lost_by_some_wrong_solution():
-    caught = frozenset().union(*(variant.loses for variant in WRONG))
-    assert caught == {check.name for check in checks_of(NAME)}
-
-
-# Una entrega puede llevar una variante de 1a y otra de 1b: sus celdas de pruebas son distintas.
-PAIRS = list(zip_longest(WRONG_1A + RIGHT_1A, WRONG_1B + RIGHT_1B))
-
-
-@pytest.mark.parametrize(
-    "pair", PAIRS, ids=[" y ".join(v.name for v in pair if v) for pair in PAIRS]
-)
-def test_variants_really_graded(pair, assignment):
-    variants = [variant for variant in pair if variant]
-    answers = {}
-    for variant in variants:
-        answers |= variant.answer(NAME)
-    submission = filled(published("solutions", NAME), answers)
-    graded = grade_notebook(submission, assignment(NAME))
-    lost = {c.name for e in graded.exercises for c in e.checks if not c.passed}
-    assert lost == frozenset().union(*(variant.loses for variant in variants))
-    points = {check.name: check.points for check in checks_of(NAME)}
-    assert graded.points == sum(points.values()) - sum(points[name] for name in lost)
-    assert stock_grade(submission, assignment(NAME))[0] == graded.points
+EXERCISES = {"1a": WRONG_1A + RIGHT_1A, "1b": WRONG_1B + RIGHT_1B}

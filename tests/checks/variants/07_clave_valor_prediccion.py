@@ -1,17 +1,6 @@
-"""Las comprobaciones del cuaderno 07 contra soluciones correctas e incorrectas.
+"""Respuestas al cuaderno 07: las incorrectas, con las comprobaciones que pierden, y las correctas."""
 
-Cada incorrecta pierde exactamente lo que debe; cada correcta, de otro estilo, no pierde nada.
-"""
-
-from itertools import zip_longest
-
-import pytest
-
-from autograder.checks import checks_of
-from autograder.grading import grade_notebook
-from tests.support import Variant, filled, lost_checks, published, stock_grade
-
-NAME = "07_clave_valor_prediccion"
+from tests.support import Variant, wrong
 
 PREFIX = "Verdadero en las primeras posiciones de cada secuencia"
 MAX_LENGTH = "Respeta max_length"
@@ -39,10 +28,6 @@ NUMBERS = "Regresión: error cuadrático medio, sin broadcasting"
 UNKNOWN = "Otra tarea, ValueError"
 LEARNS = "La pérdida baja de 0.1 en las dos tareas"
 MODES = "Entrena en modo entrenamiento y acaba en evaluación"
-
-
-def wrong(name, cell, *edits, loses):
-    return Variant(name, cell, list(edits), loses=frozenset(loses))
 
 
 LENGTHS, MASK, CLASS = "ej2a_longitudes", "ej2a_mascara", "ej2a_clase"
@@ -265,49 +250,4 @@ def train_predictor(predictor, x, mask, targets, task, steps=150, lr=1e-2):
     ),
 ]  # fmt: skip
 
-WRONG = WRONG_2A + WRONG_2B
-RIGHT = RIGHT_2A + RIGHT_2B
-
-
-def names(variants):
-    return [variant.name for variant in variants]
-
-
-@pytest.mark.parametrize("seed", [0, 1, 2])
-@pytest.mark.parametrize("variant", WRONG, ids=names(WRONG))
-def test_wrong_solution_loses_exactly_its_checks(variant, seed):
-    lost = lost_checks(NAME, variant.answer(NAME), seed)
-    assert set(lost) == variant.loses, lost
-    assert all(len(message) > 20 for message in lost.values()), lost  # explican, no solo fallan
-
-
-@pytest.mark.parametrize("seed", [0, 1, 2])
-@pytest.mark.parametrize("variant", RIGHT, ids=names(RIGHT))
-def test_right_solution_loses_nothing(variant, seed):
-    assert lost_checks(NAME, variant.answer(NAME), seed) == {}
-
-
-def test_every_check_is_lost_by_some_wrong_solution():
-    caught = frozenset().union(*(variant.loses for variant in WRONG))
-    assert caught == {check.name for check in checks_of(NAME)}
-
-
-# Una entrega puede llevar una variante de 2a y otra de 2b: sus celdas de pruebas son distintas.
-PAIRS = list(zip_longest(WRONG_2A + RIGHT_2A, WRONG_2B + RIGHT_2B))
-
-
-@pytest.mark.parametrize(
-    "pair", PAIRS, ids=[" y ".join(v.name for v in pair if v) for pair in PAIRS]
-)
-def test_variants_really_graded(pair, assignment):
-    variants = [variant for variant in pair if variant]
-    answers = {}
-    for variant in variants:
-        answers |= variant.answer(NAME)
-    submission = filled(published("solutions", NAME), answers)
-    graded = grade_notebook(submission, assignment(NAME))
-    lost = {c.name for e in graded.exercises for c in e.checks if not c.passed}
-    assert lost == frozenset().union(*(variant.loses for variant in variants))
-    points = {check.name: check.points for check in checks_of(NAME)}
-    assert graded.points == sum(points.values()) - sum(points[name] for name in lost)
-    assert stock_grade(submission, assignment(NAME))[0] == graded.points
+EXERCISES = {"2a": WRONG_2A + RIGHT_2A, "2b": WRONG_2B + RIGHT_2B}

@@ -1,0 +1,82 @@
+"""Las comprobaciones contra respuestas correctas e incorrectas: `variants/NN_tema.py`.
+
+Cada incorrecta pierde exactamente lo que debe; cada correcta, de otro estilo, no pierde nada.
+"""
+
+from importlib import import_module
+from itertools import zip_longest
+from pathlib import Path
+
+import pytest
+
+from autograder.checks import checks_of
+from autograder.conventions import ROOT
+from autograder.grading import grade_notebook
+from tests.support import filled, lost_checks, published, stock_grade
+
+VARIANTS = {
+    path.stem: import_module(f"tests.checks.variants.{path.stem}").EXERCISES
+    for path in sorted(Path(__file__).parent.glob("variants/[0-9]*.py"))
+}
+ALL = [(name, v) for name, e in VARIANTS.items() for variants in e.values() for v in variants]
+WRONG = [(name, variant) for name, variant in ALL if variant.loses]
+RIGHT = [(name, variant) for name, variant in ALL if not variant.loses]
+
+
+def names(cases):
+    return [f"{name[:2]}-{variant.name}" for name, variant in cases]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(("name", "variant"), WRONG, ids=names(WRONG))
+def test_wrong_solution_loses_exactly_its_checks(name, variant, seed):
+    lost = lost_checks(name, variant.answer(name), seed)
+    assert set(lost) == variant.loses, lost
+    assert all(len(message) > 20 for message in lost.values()), lost  # explican, no solo fallan
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(("name", "variant"), RIGHT, ids=names(RIGHT))
+def test_right_solution_loses_nothing(name, variant, seed):
+    assert lost_checks(name, variant.answer(name), seed) == {}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_check_is_lost_by_some_wrong_solution(name):
+    caught = frozenset().union(*(variant.loses for other, variant in WRONG if other == name))
+    assert caught == {check.name for check in checks_of(name)}
+
+
+def test_every_exercise_has_eight_wrong_solutions_and_three_right_ones():
+    assert set(VARIANTS) == {path.stem for path in ROOT.glob("notebooks/[0-9]*.py")}
+    for name, exercises in VARIANTS.items():
+        for exercise, variants in exercises.items():
+            wrong = sum(bool(variant.loses) for variant in variants)
+            assert wrong >= 8, (name, exercise)
+            assert len(variants) - wrong >= 3, (name, exercise)
+
+
+# Una entrega lleva una respuesta a cada ejercicio: sus celdas de pruebas son distintas.
+SUBMISSIONS = [
+    (name, [variant for variant in chosen if variant])
+    for name, exercises in VARIANTS.items()
+    for chosen in zip_longest(*exercises.values())
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "variants"),
+    SUBMISSIONS,
+    ids=[f"{name[:2]}-{' y '.join(v.name for v in chosen)}" for name, chosen in SUBMISSIONS],
+)
+def test_variants_really_graded(name, variants, assignment):
+    answers = {}
+    for variant in variants:
+        answers |= variant.answer(name)
+    submission = filled(published("solutions", name), answers)
+    graded = grade_notebook(submission, assignment(name))
+    lost = {c.name for e in graded.exercises for c in e.checks if not c.passed}
+    assert lost == frozenset().union(*(variant.loses for variant in variants))
+    points = {check.name: check.points for check in checks_of(name)}
+    assert graded.points == sum(points.values()) - sum(points[name] for name in lost)
+    assert stock_grade(submission, assignment(name))[0] == graded.points
