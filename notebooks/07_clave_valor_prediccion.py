@@ -1578,7 +1578,7 @@ grade("07_clave_valor_prediccion", "ej2b_entrenamiento", train_predictor, Sequen
 # ## 11. Resumen
 #
 # - Un vector que se busca, se entrega y predice tiene tres trabajos. Partirlo en clave, valor y predicción le da un trozo a cada uno, pero
-#   no añade nada que el vector entero no pudiera hacer: que convenga hay que medirlo.
+#   no añade nada que el vector entero no pudiera hacer: si conviene, hay que medirlo.
 # - La atención de un modelo de lenguaje mira solo al pasado. La primera posición no tiene a quién mirar: pesos cero, nunca `nan`.
 # - La consulta necesita su propia matriz: si es la clave misma, dos clases de palabras no pueden mirarse la una a la otra antes que a
 #   las suyas.
