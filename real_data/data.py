@@ -42,6 +42,6 @@ def fetch(name: str) -> Path:
         return Path(STORE.fetch(name))
     except (OSError, ValueError, RequestException) as error:
         sys.exit(
-            f"No está {name}, o no es el esperado, y no se pudo descargar ({type(error).__name__}). "
-            f"Ponlo en la carpeta de ATENCION_DATOS; se consigue en {SOURCES[name][0]}"
+            f"No está {name}, o no es el esperado, y no se pudo descargar "
+            f"({type(error).__name__}). Ponlo en la carpeta de ATENCION_DATOS; se consigue en {SOURCES[name][0]}"
         )
