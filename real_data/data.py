@@ -43,5 +43,6 @@ def fetch(name: str) -> Path:
     except (OSError, ValueError, RequestException) as error:
         sys.exit(
             f"No está {name}, o no es el esperado, y no se pudo descargar "
-            f"({type(error).__name__}). Ponlo en la carpeta de ATENCION_DATOS; se consigue en {SOURCES[name][0]}"
+            f"({type(error).__name__}). Ponlo en la carpeta de ATENCION_DATOS; se consigue en "
+            f"{SOURCES[name][0]}"
         )
