@@ -1577,6 +1577,7 @@ grade("01_atencion_global", "ej01b_hipotesis", beam_search, BigramModel)
 # pruebas: ej01b_estado
 import torch
 
+generator = torch.manual_seed(0)
 model = build_translator(Attention, 4, 6, (5, 7))
 source = torch.tensor([[1], [3], [2]]), torch.tensor([3])
 greedy = translate(model, *source, max_len=5)[0][:, 0].tolist()
@@ -1601,9 +1602,11 @@ for beam_size in (1, 4):
         best, score = beam_search(models["uniforme"], src, src_lengths, beam_size, max_len=20)[0]
         right += [int(token) for token in best] == trg[1:, 0].tolist()
         total += score
-    print(
-        f"K = {beam_size}: {right} de {len(doubtful)} exactas   media {total / len(doubtful):.3f}"
-    )
+    print(f"K = {beam_size}: {right} de {len(doubtful)} exactas; media {total / len(doubtful):.3f}")
+
+# %% [markdown]
+# El haz encuentra lo que **al modelo** le parece más probable, porque compara más candidatas. Que eso sea también más correcto depende de lo bueno que sea el modelo: mira si las dos cifras van
+# a la par.
 
 # %% [markdown]
 # <details><summary>Pista 1: la pérdida</summary>
