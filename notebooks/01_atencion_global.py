@@ -54,9 +54,9 @@ print(f"Python {sys.version.split()[0]}, PyTorch {torch.__version__} en {device}
 #
 # > mi gato blanco pequeño sobre la mesa de madera con un libro rojo bajo tu silla nueva
 #
-# Es difícil, y no por el vocabulario: son demasiadas cosas para recordarlas todas. Así traducían las primeras redes: un **codificador**
-# leía la frase y la resumía en **un** vector, y un **decodificador** escribía la traducción a partir de él. El vector
-# mide lo mismo para tres palabras que para treinta.
+# Es difícil, y no por el vocabulario: son demasiadas cosas para recordarlas todas. Así traducían las primeras redes: un
+# **codificador** leía la frase y la resumía en **un** vector, y un **decodificador** escribía la traducción a partir de él. El
+# vector mide lo mismo para tres palabras que para treinta.
 #
 # Tú no traduces así. Vas mirando: escribes *my*, y como en inglés los adjetivos van delante, saltas a *pequeño*, vuelves a *blanco* y
 # después a *gato*. La **atención** es eso: en cada paso, el decodificador reparte un total de 1 entre las palabras de origen,
@@ -64,9 +64,9 @@ print(f"Python {sys.version.split()[0]}, PyTorch {torch.__version__} en {device}
 #
 # ### A mano
 #
-# Vamos a traducir *la casa blanca*. Ya está escrito *the* y toca la segunda palabra. Supón que el codificador ha dado a cada palabra un vector
-# de dos números, y que el decodificador le ha puesto a cada una una **puntuación** $e_j$. Para que salgan fracciones, elegimos puntuaciones
-# que son logaritmos de enteros:
+# Vamos a traducir *la casa blanca*. Ya está escrito *the* y toca la segunda palabra. Supón que el codificador ha dado a cada
+# palabra un vector de dos números, y que el decodificador le ha puesto a cada una una **puntuación** $e_j$. Para que salgan
+# fracciones, elegimos puntuaciones que son logaritmos de enteros:
 #
 # | palabra | vector $h_j$ | $e^{e_j}$ | peso |
 # |---|---|---|---|
@@ -102,8 +102,8 @@ assert torch.allclose(context, torch.tensor([6.5, 7.0]))
 # sabría lo anterior a la palabra; por eso se usan dos, una en cada sentido, y se juntan sus salidas: una **GRU bidireccional**,
 # $h_j = [\overrightarrow{h}_j ; \overleftarrow{h}_j]$, donde $[\,;\,]$ es poner un vector a continuación del otro.
 #
-# El decodificador es otra GRU. Escribe la palabra $i$ en cuatro pasos, a partir de su estado anterior $s_{i-1}$ y de la palabra que acaba
-# de escribir, $y_{i-1}$:
+# El decodificador es otra GRU. Escribe la palabra $i$ en cuatro pasos, a partir de su estado anterior $s_{i-1}$ y de la palabra
+# que acaba de escribir, $y_{i-1}$:
 #
 # $$\text{puntuar:} \quad e_{ij} = v^\top \tanh(W s_{i-1} + U h_j)$$
 #
@@ -113,9 +113,9 @@ assert torch.allclose(context, torch.tensor([6.5, 7.0]))
 # $$\text{escribir:} \quad s_i = \mathrm{GRU}(s_{i-1}, [y_{i-1}; c_i]), \qquad
 # P(y_i) = \mathrm{softmax}(W_o [s_i; c_i; y_{i-1}] + b_o)$$
 #
-# Las sumas recorren solo las palabras reales, nunca el relleno. En el vocabulario del curso, $s_{i-1}$ es la **consulta**, y los $h_j$ hacen
-# de **claves** (en la puntuación, como $U h_j$) y de **valores** (en la mezcla). La atención se llama *global* porque reparte entre todas las
-# palabras, y *aditiva* porque suma $W s$ y $U h$ antes de comparar.
+# Las sumas recorren solo las palabras reales, nunca el relleno. En el vocabulario del curso, $s_{i-1}$ es la **consulta**, y los
+# $h_j$ hacen de **claves** (en la puntuación, como $U h_j$) y de **valores** (en la mezcla). La atención se llama *global* porque
+# reparte entre todas las palabras, y *aditiva* porque suma $W s$ y $U h$ antes de comparar.
 #
 # En el código la secuencia va en el primer eje y el lote en el segundo, como en las GRU de PyTorch:
 #
@@ -135,8 +135,8 @@ assert torch.allclose(context, torch.tensor([6.5, 7.0]))
 #
 # ### La fórmula, tal cual
 #
-# Primero, la puntuación como en el artículo, sin más. Aplicar $W$ a $s$ y $U$ a $h$ y sumar es lo mismo que aplicar **una** matriz $[W; U]$
-# a los dos vectores puestos en fila, que es como suele escribirse.
+# Primero, la puntuación como en el artículo, sin más. Aplicar $W$ a $s$ y $U$ a $h$ y sumar es lo mismo que aplicar **una**
+# matriz $[W; U]$ a los dos vectores puestos en fila, que es como suele escribirse.
 
 
 # %% tags=["export"]
@@ -167,8 +167,8 @@ class BahdanauAttention(nn.Module):
 # La misma función, con tres cuidados.
 #
 # - **Las claves, una vez por frase.** $U h_j$ no depende del paso: se calcula al empezar (`project_keys`) y no en cada palabra.
-# - **El relleno no recibe nada.** Sus puntuaciones se cambian por $-\infty$. Si en una frase no queda **ninguna** palabra, la softmax daría $0/0$:
-#   se le permite todo mientras se calcula, y se anula al final.
+# - **El relleno no recibe nada.** Sus puntuaciones se cambian por $-\infty$. Si en una frase no queda **ninguna** palabra, la
+#   softmax daría $0/0$: se le permite todo mientras se calcula, y se anula al final.
 # - **El dropout va antes de la softmax.** Sobre los pesos, dejarían de sumar 1.
 
 
@@ -224,10 +224,10 @@ class Attention(nn.Module):
 # %% [markdown]
 # ### El codificador
 #
-# Una GRU, en uno o en dos sentidos. `pack_padded_sequence` le da a cada frase solo sus palabras: la que lee de derecha a izquierda empezaría, si
-# no, por el relleno. En dos sentidos, cada uno lleva la mitad de los $H$ números, y el estado inicial del decodificador se saca de los dos
-# finales, $s_0 = \tanh(W_s[\overrightarrow{h}_S; \overleftarrow{h}_1])$. (El artículo usa solo $\overleftarrow{h}_1$; con los dos, el resumen es
-# más completo, y la comparación con un traductor **sin** atención, más justa.)
+# Una GRU, en uno o en dos sentidos. `pack_padded_sequence` le da a cada frase solo sus palabras: la que lee de derecha a
+# izquierda empezaría, si no, por el relleno. En dos sentidos, cada uno lleva la mitad de los $H$ números, y el estado inicial del
+# decodificador se saca de los dos finales, $s_0 = \tanh(W_s[\overrightarrow{h}_S; \overleftarrow{h}_1])$. (El artículo usa solo
+# $\overleftarrow{h}_1$; con los dos, el resumen es más completo, y la comparación con un traductor **sin** atención, más justa.)
 
 
 # %% tags=["export"]
@@ -285,8 +285,8 @@ class Encoder(nn.Module):
 # %% [markdown]
 # ### El decodificador
 #
-# Un paso: las cuatro ecuaciones de la sección 3, en su orden. La atención le llega de fuera: en los experimentos la cambiaremos por otras y no
-# tocaremos nada más.
+# Un paso: las cuatro ecuaciones de la sección 3, en su orden. La atención le llega de fuera: en los experimentos la cambiaremos
+# por otras y no tocaremos nada más.
 
 
 # %% tags=["export"]
@@ -337,12 +337,12 @@ class Decoder(nn.Module):
 # %% [markdown]
 # ### Todo junto
 #
-# `start` lee la frase y prepara lo que no cambia de un paso a otro; `step` escribe una palabra. `forward` los usa para entrenar: da `T` pasos y
-# devuelve los logits.
+# `start` lee la frase y prepara lo que no cambia de un paso a otro; `step` escribe una palabra. `forward` los usa para entrenar:
+# da `T` pasos y devuelve los logits.
 #
-# Al entrenar se puede dar al decodificador, en vez de la palabra que él escribió, la **correcta**: es el **forzado del profesor** (*teacher
-# forcing*), y acelera mucho el aprendizaje. Al evaluar sería dar las respuestas durante el examen, así que en modo evaluación no se hace **nunca**, diga
-# lo que diga `teacher_forcing_ratio`; en la sección 9 veremos lo que pasa si se hace.
+# Al entrenar se puede dar al decodificador, en vez de la palabra que él escribió, la **correcta**: es el **forzado del profesor**
+# (*teacher forcing*), y acelera mucho el aprendizaje. Al evaluar sería dar las respuestas durante el examen, así que en modo
+# evaluación no se hace **nunca**, diga lo que diga `teacher_forcing_ratio`; en la sección 9 veremos lo que pasa si se hace.
 
 
 # %% tags=["export"]
@@ -436,8 +436,9 @@ class Seq2Seq(nn.Module):
 # %% [markdown]
 # ## 5. Comprobaciones
 #
-# **Es la fórmula, y la clave se calcula una vez.** Con los mismos parámetros, `Attention` y `BahdanauAttention` dan los mismos pesos. Y al
-# escribir seis palabras, la proyección de las claves se llama una sola vez: lo cuenta un *hook*, una función que PyTorch ejecuta en cada llamada.
+# **Es la fórmula, y la clave se calcula una vez.** Con los mismos parámetros, `Attention` y `BahdanauAttention` dan los mismos
+# pesos. Y al escribir seis palabras, la proyección de las claves se llama una sola vez: lo cuenta un *hook*, una función que
+# PyTorch ejecuta en cada llamada.
 
 # %% tags=["skip-execution"]
 torch.manual_seed(0)
@@ -462,8 +463,8 @@ print(f"{len(outputs) - 1} palabras escritas, {len(calls)} proyección de las cl
 assert len(calls) == 1
 
 # %% [markdown]
-# **Los pesos suman 1, también al entrenar y con dropout.** El relleno recibe exactamente 0; la frase sin palabras, ceros y no `nan`, con gradientes
-# finitos; y en 16 bits, donde no cabe un $-10^{10}$, funciona igual.
+# **Los pesos suman 1, también al entrenar y con dropout.** El relleno recibe exactamente 0; la frase sin palabras, ceros y no
+# `nan`, con gradientes finitos; y en 16 bits, donde no cabe un $-10^{10}$, funciona igual.
 
 # %% tags=["skip-execution"]
 attention.train()
@@ -481,8 +482,8 @@ attention = attention.float()
 assert half.isfinite().all() and (half.sum(dim=1) - weights.sum(dim=1)).abs().max() < 0.01
 
 # %% [markdown]
-# **El relleno no influye.** Cambiamos las palabras que hay en él por otras al azar y añadimos dos filas más: los logits no se mueven. Y una frase da lo
-# mismo sola que acompañada, salvo redondeo.
+# **El relleno no influye.** Cambiamos las palabras que hay en él por otras al azar y añadimos dos filas más: los logits no se
+# mueven. Y una frase da lo mismo sola que acompañada, salvo redondeo.
 
 # %% tags=["skip-execution"]
 torch.manual_seed(0)
@@ -501,8 +502,8 @@ print(f"cambio al perturbar el relleno: {change:.0e}   frase sola: {alone:.0e}")
 assert change < 1e-6 and alone < 1e-6
 
 # %% [markdown]
-# **Los usos imposibles se dicen a tiempo.** Dos capas en el codificador y una en el decodificador es un `ValueError` con su explicación, y no un error
-# de formas a mitad de camino. Y en modo evaluación, el forzado del profesor no cambia nada.
+# **Los usos imposibles se dicen a tiempo.** Dos capas en el codificador y una en el decodificador es un `ValueError` con su
+# explicación, y no un error de formas a mitad de camino. Y en modo evaluación, el forzado del profesor no cambia nada.
 
 # %% tags=["skip-execution"]
 try:
@@ -518,9 +519,10 @@ assert torch.equal(free, forced) and not free[0].any()
 # %% [markdown]
 # ## 6. Datos: frases cuya alineación se sabe
 #
-# Vamos a traducir del español al inglés frases como la del principio. Todo sale de unas listas y de una semilla, así que de cada palabra inglesa
-# sabemos **de cuál española viene**: es la alineación de referencia, y casi nunca se tiene. Y no es una diagonal: los adjetivos se ponen delante y en orden
-# inverso (*gato blanco pequeño* → *small white cat*), y dos palabras pueden dar una (*de madera* → *wooden*).
+# Vamos a traducir del español al inglés frases como la del principio. Todo sale de unas listas y de una semilla, así que de cada
+# palabra inglesa sabemos **de cuál española viene**: es la alineación de referencia, y casi nunca se tiene. Y no es una diagonal:
+# los adjetivos se ponen delante y en orden inverso (*gato blanco pequeño* → *small white cat*), y dos palabras pueden dar una
+# (*de madera* → *wooden*).
 
 
 # %% tags=["export"]
@@ -538,8 +540,8 @@ PAD, START, END = 0, 1, 2
 
 
 # %% [markdown]
-# Una frase encadena de uno a cinco sustantivos distintos con preposiciones. Primero, el trozo de un sustantivo. Un enlace es **seguro** si nadie lo
-# discutiría (*madera*–*wooden*) y **posible** si se puede defender (*de*–*wooden*).
+# Una frase encadena de uno a cinco sustantivos distintos con preposiciones. Primero, el trozo de un sustantivo. Un enlace es
+# **seguro** si nadie lo discutiría (*madera*–*wooden*) y **posible** si se puede defender (*de*–*wooden*).
 
 
 # %% tags=["export"]
@@ -660,8 +662,8 @@ for source, target, sure, _ in train_pairs[:3]:
 # | **sin atención** (línea base) | 0 | solo el resumen $s_0$: el traductor de memoria |
 # | **uniforme** (control negativo) | $1/S$ | la media de toda la frase, siempre la misma |
 #
-# El control separa dos explicaciones: si bastara con tener a mano los vectores $h_j$, la media también ayudaría tanto; si lo que importa es **elegir**,
-# no.
+# El control separa dos explicaciones: si bastara con tener a mano los vectores $h_j$, la media también ayudaría tanto; si lo que
+# importa es **elegir**, no.
 
 
 # %% tags=["export"]
@@ -689,8 +691,8 @@ def build_translator(attention_class=Attention, embed_dim=32, hidden_dim=64, voc
 
 
 # %% [markdown]
-# Se entrena con el forzado del profesor y la **entropía cruzada** de cada palabra. Los lotes empiezan por las frases cortas y van admitiendo las largas:
-# se aprende antes. El paso 0 de `outputs` no predice nada y no entra en la pérdida.
+# Se entrena con el forzado del profesor y la **entropía cruzada** de cada palabra. Los lotes empiezan por las frases cortas y van
+# admitiendo las largas: se aprende antes. El paso 0 de `outputs` no predice nada y no entra en la pérdida.
 
 
 # %% tags=["export"]
@@ -712,8 +714,8 @@ def translation_loss(model, batch):
 
 
 # %% [markdown]
-# Para usarlo, el traductor escribe en cada paso la palabra más probable y la recibe en el siguiente, hasta que escribe `<fin>`: es la decodificación
-# **voraz** (*greedy*).
+# Para usarlo, el traductor escribe en cada paso la palabra más probable y la recibe en el siguiente, hasta que escribe `<fin>`:
+# es la decodificación **voraz** (*greedy*).
 
 
 # %% tags=["export"]
@@ -781,8 +783,9 @@ print("pérdida al final:", "   ".join(f"{name} {loss:.3f}" for name, loss in fi
 assert final["atención"] < 0.1 < final["uniforme"] < final["sin atención"]
 
 # %% [markdown]
-# Las frases de los lotes se alargan durante algo más de la primera mitad del entrenamiento, así que la tarea se va haciendo más difícil. Con atención, la pérdida
-# llega cerca de cero aun así; sin elegir, se estanca. Ahora, cuántas frases de prueba traduce bien cada uno, según su longitud.
+# Las frases de los lotes se alargan durante algo más de la primera mitad del entrenamiento, así que la tarea se va haciendo más
+# difícil. Con atención, la pérdida llega cerca de cero aun así; sin elegir, se estanca. Ahora, cuántas frases de prueba traduce
+# bien cada uno, según su longitud.
 
 # %% tags=["skip-execution", "nbval-ignore-output"]
 RANGES = [(2, 6), (7, 12), (13, 19), (20, 40)]
@@ -813,21 +816,23 @@ ax.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# Con frases muy cortas los tres traducen algo, y tener la media es mejor que no tener nada. Al crecer, los dos que no eligen se hunden: el resumen tiene los mismos
-# 64 números para todas, y la media mezcla cada vez más palabras. Es la razón por la que se inventó la atención. (Es una comparación con los mismos pasos y el mismo tamaño; con más de
-# las dos cosas, el traductor de memoria llegaría más lejos. Y es una semilla: en otras las cifras cambian algo, y el orden no.)
+# Con frases muy cortas los tres traducen algo, y tener la media es mejor que no tener nada. Al crecer, los dos que no eligen se
+# hunden: el resumen tiene los mismos 64 números para todas, y la media mezcla cada vez más palabras. Es la razón por la que se
+# inventó la atención. (Es una comparación con los mismos pasos y el mismo tamaño; con más de las dos cosas, el traductor de
+# memoria llegaría más lejos. Y es una sola semilla: con otra, las cifras cambian algo.)
 #
 # ### ¿Mira donde debe?
 #
-# Acertar no dice cómo se acierta. Como tenemos la alineación de referencia, podemos medirlo. De los pesos sacamos un conjunto de enlaces $A$: cada palabra
-# inglesa, con la española de más peso. Si $S$ son los enlaces seguros y $P$ los posibles (todos los de $S$ y algunos más), el **error de alineación**
-# (*alignment error rate*, AER; Och y Ney, 2003) es
+# Acertar no dice cómo se acierta. Como tenemos la alineación de referencia, podemos medirlo. De los pesos sacamos un conjunto de
+# enlaces $\mathcal{A}$: cada palabra inglesa, con la española de más peso. Si $\mathcal{S}$ son los enlaces seguros y
+# $\mathcal{P}$ los posibles (todos los de $\mathcal{S}$ y algunos más), el **error de alineación** (*alignment error rate*, AER;
+# Och y Ney, 2003) es
 #
-# $$\mathrm{AER} = 1 - \frac{|A \cap S| + |A \cap P|}{|A| + |S|}$$
+# $$\mathrm{AER} = 1 - \frac{|\mathcal{A} \cap \mathcal{S}| + |\mathcal{A} \cap \mathcal{P}|}{|\mathcal{A}| + |\mathcal{S}|}$$
 #
-# Vale 0 si se encuentran todos los seguros y nada que no sea posible, y 1 si no se acierta ninguno. (Aquí $S$ y $P$ son conjuntos de enlaces, no
-# las $S$ palabras de antes: es la notación de los autores.) Un ejemplo a mano: *de madera* → *wooden* tiene un enlace seguro y dos posibles. Si la
-# palabra mira a *de*, $|A \cap S| = 0$, $|A \cap P| = 1$ y $\mathrm{AER} = 1 - \tfrac{0 + 1}{1 + 1} = 0.5$.
+# Vale 0 si se encuentran todos los seguros y nada que no sea posible, y 1 si no se acierta ninguno. Un ejemplo a mano: *de
+# madera* → *wooden* tiene un enlace seguro y dos posibles. Si la palabra mira a *de*, $|\mathcal{A} \cap \mathcal{S}| = 0$,
+# $|\mathcal{A} \cap \mathcal{P}| = 1$ y $\mathrm{AER} = 1 - \tfrac{0 + 1}{1 + 1} = 0.5$.
 
 
 # %% tags=["export"]
@@ -865,8 +870,9 @@ def strongest_links(maps, pairs):
 
 
 # %% [markdown]
-# Se mide mientras el modelo escribe la traducción correcta, como hacen Luong et al. (2015): si escribiera otra, no habría referencia con la que comparar.
-# Al lado, dos alineaciones que no miran nada: la **diagonal** (la palabra que está a la misma altura de la frase) y una **al azar**.
+# Se mide mientras el modelo escribe la traducción correcta, como hacen Luong et al. (2015): si escribiera otra, no habría
+# referencia con la que comparar. Al lado, dos alineaciones que no miran nada: la **diagonal** (la palabra que está a la misma
+# altura de la frase) y una **al azar**.
 
 # %% tags=["skip-execution", "nbval-ignore-output"]
 assert (
@@ -883,8 +889,9 @@ print("   ".join(f"AER {name}: {error:.3f}" for name, error in errors.items()))
 assert errors["atención"] < 0.15 and min(errors["diagonal"], errors["al azar"]) > 0.4
 
 # %% [markdown]
-# Los pesos, que nadie supervisó, coinciden casi siempre con la alineación de referencia. Que coincidan no era obligatorio: la GRU ya ha contado a cada
-# palabra algo de sus vecinas, y mirar a la de al lado también podría bastar. Veamos qué parte de los enlaces de cada clase de palabra no está entre los posibles.
+# Los pesos, que nadie supervisó, coinciden casi siempre con la alineación de referencia. Que coincidan no era obligatorio: la GRU
+# ya ha contado a cada palabra algo de sus vecinas, y mirar a la de al lado también podría bastar. Veamos qué parte de los enlaces
+# de cada clase de palabra no está entre los posibles.
 
 # %% tags=["skip-execution", "nbval-ignore-output"]
 KINDS = {
@@ -903,15 +910,15 @@ for name, words in KINDS.items():
 assert max(rates.values()) > 3 * min(rates.values()) and rates["sustantivo"] < 0.1
 
 # %% [markdown]
-# Los fallos no se reparten por igual: hay clases en las que casi no los hay y clases en las que se acumulan. El modelo traduce bien igualmente, porque esa información también está en los
-# vectores de al lado. Un mapa de atención dice **de dónde tomó el modelo la información**, y no siempre es la
-# palabra que señalaría una persona: no lo leas como una explicación sin comprobarlo.
+# Los fallos no se reparten por igual: hay clases en las que casi no los hay y clases en las que se acumulan. El modelo traduce
+# bien igualmente, porque esa información también está en los vectores de al lado. Un mapa de atención dice **de dónde tomó el
+# modelo la información**, y no siempre es la palabra que señalaría una persona: no lo leas como una explicación sin comprobarlo.
 
 # %% [markdown]
 # ## 8. Visualización: dos mapas de la misma frase
 #
-# Cada fila es una palabra inglesa, y dice cómo reparte su atención entre las españolas. A la izquierda, la alineación de referencia (más claro, los enlaces
-# que solo son posibles); a la derecha, la que aprendió el modelo.
+# Cada fila es una palabra inglesa, y dice cómo reparte su atención entre las españolas. A la izquierda, la alineación de
+# referencia (en un tono intermedio, los enlaces que solo son posibles); a la derecha, la que aprendió el modelo.
 
 
 # %% tags=["skip-execution"]
@@ -956,9 +963,10 @@ assert error < 0.3 and exact_matches(models["atención"], [example]).item()
 # %% [markdown]
 # ### Prueba tú: la temperatura
 #
-# ¿Cuánto tiene que concentrarse la atención? Dividamos las puntuaciones entre una **temperatura** $\tau$ antes de la softmax, en el modelo ya entrenado: con
-# $\tau$ pequeña, cada palabra se queda con una sola; con $\tau$ grande, el reparto se acerca al uniforme. No hace falta tocar la capa: dividir las
-# puntuaciones entre $\tau$ es elevar los pesos a $1/\tau$ y volver a dividir entre la suma.
+# ¿Cuánto tiene que concentrarse la atención? Dividamos las puntuaciones entre una **temperatura** $\tau$ antes de la softmax, en
+# el modelo ya entrenado: con $\tau$ pequeña, cada palabra se queda con una sola; con $\tau$ grande, el reparto se acerca al
+# uniforme. No hace falta tocar la capa: dividir las puntuaciones entre $\tau$ es elevar los pesos a $1/\tau$ y volver a dividir
+# entre la suma.
 
 
 # %% tags=["skip-execution"]
@@ -997,8 +1005,8 @@ for temperature in (0.25, 0.5, 1, 2, 4, 8):
 assert by_temperature[0.5] > 0.8 and by_temperature[8] < 0.3 < by_temperature[1]
 
 # %% [markdown]
-# Enfriar apenas cambia nada: el modelo ya elegía casi siempre una palabra. Calentar lo estropea, aunque ni un parámetro ha cambiado: los vectores
-# siguen ahí, pero revueltos. Mueve el control y mira el mapa y lo que escribe. ¿Qué palabras caen primero?
+# Enfriar apenas cambia nada: el modelo ya elegía casi siempre una palabra. Calentar lo estropea, aunque ni un parámetro ha
+# cambiado: los vectores siguen ahí, pero revueltos. Mueve el control y mira el mapa y lo que escribe. ¿Qué palabras caen primero?
 
 # %% tags=["skip-execution", "nbval-ignore-output"]
 import ipywidgets
@@ -1021,9 +1029,9 @@ control = ipywidgets.interact(explore, temperature=slider)
 # %% [markdown]
 # ## 9. Caza del error: las respuestas, durante el examen
 #
-# Es habitual escribir el forzado del profesor así: `if random.random() < teacher_forcing_ratio`, con `teacher_forcing_ratio=0.5` por defecto. Funciona al
-# entrenar. ¿Y al evaluar? Si nadie se acuerda de poner 0, el modelo se examina con la mitad de las respuestas delante. Reproduzcámoslo cambiando solo
-# `is_forced`, y evaluemos los traductores **ya entrenados**.
+# Es habitual escribir el forzado del profesor así: `if random.random() < teacher_forcing_ratio`, con `teacher_forcing_ratio=0.5`
+# por defecto. Funciona al entrenar. ¿Y al evaluar? Si nadie se acuerda de poner 0, el modelo se examina con la mitad de las
+# respuestas delante. Reproduzcámoslo cambiando solo `is_forced`, y evaluemos los traductores **ya entrenados**.
 
 
 # %% tags=["skip-execution"]
@@ -1062,11 +1070,13 @@ honest, first, second = measured["sin atención"]
 assert min(first, second) > honest + 0.03 and first != second
 
 # %% [markdown]
-# Dos síntomas. La cifra del traductor sin atención **sube** sin que el modelo haya mejorado: cada palabra correcta que recibe le devuelve al camino del que se
-# había salido. Y **cambia con la semilla**, aunque no haya dropout: una evaluación que depende de la suerte es una pista de que algo de la respuesta se cuela.
+# Dos síntomas. La cifra del traductor sin atención **sube** sin que el modelo haya mejorado: cada palabra correcta que recibe le
+# devuelve al camino del que se había salido. Y **cambia con la semilla**, aunque no haya dropout: una evaluación que depende de
+# la suerte es una pista de que algo de la respuesta se cuela.
 #
-# El remedio está en `is_forced`: preguntar antes por `self.training`. Otro defecto del mismo programa era meter `outputs[0]` en la pérdida: son ceros, es decir,
-# un reparto igual entre las $V$ palabras, y añaden siempre lo mismo, $\ln V$, se aprenda lo que se aprenda.
+# El remedio está en `is_forced`: preguntar antes por `self.training`. Otro defecto del mismo programa era meter `outputs[0]` en
+# la pérdida: son ceros, es decir, un reparto igual entre las $V$ palabras, y añaden siempre lo mismo, $\ln V$, se aprenda lo que
+# se aprenda.
 
 # %% tags=["skip-execution"]
 constant = F.cross_entropy(torch.zeros(1, len(ENGLISH)), torch.tensor([START])).item()
@@ -1088,8 +1098,9 @@ assert abs(constant - torch.tensor(float(len(ENGLISH))).log().item()) < 1e-6
 # %% [markdown]
 # ### Ejercicio 01a · `LuongAttention` (●●○○○, 45 minutos, 10 puntos)
 #
-# Luong, Pham y Manning (2015) simplificaron la atención de Bahdanau. Cambian dos cosas. La primera, **cuándo** se mira: la GRU avanza antes, y la consulta es su
-# estado **actual**, $h_t$, en vez del anterior. La segunda, **cómo** se puntúa; proponen tres formas:
+# Luong, Pham y Manning (2015) simplificaron la atención de Bahdanau. Cambian dos cosas. La primera, **cuándo** se mira: la GRU
+# avanza antes, y la consulta es su estado **actual**, $h_t$, en vez del anterior. La segunda, **cómo** se puntúa; proponen tres
+# formas:
 #
 # $$\mathrm{score}(h_t, \bar h_j) = \begin{cases}
 # h_t^\top \bar h_j & \text{dot} \\
@@ -1102,8 +1113,8 @@ assert abs(constant - torch.tensor(float(len(ENGLISH))).log().item()) < 1e-6
 # $$\alpha_{tj} = \mathrm{softmax}_j(\mathrm{score}), \qquad c_t = \sum_j \alpha_{tj} \bar h_j, \qquad
 # \tilde h_t = \tanh(W_c [c_t; h_t])$$
 #
-# Como en la lección, el relleno recibe peso 0, y una frase sin palabras da pesos 0. Escribe tú la softmax con máscara: llamar a `masked_softmax` está permitido,
-# pero prueba antes sin ella.
+# Como en la lección, el relleno recibe peso 0, y una frase sin palabras da pesos 0. Escribe tú la softmax con máscara: llamar a
+# `masked_softmax` está permitido, pero prueba antes sin ella.
 #
 # | nombre | forma | qué es |
 # |---|---|---|
@@ -1176,8 +1187,8 @@ class LuongAttention(nn.Module):
 
 
 # %% [markdown]
-# Mira lo que sale antes de probar nada: una frase de tres palabras y una posición de relleno. ¿Cuánto deben sumar los cuatro pesos, y cuánto debe valer el
-# último?
+# Mira lo que sale antes de probar nada: una frase de tres palabras y una posición de relleno. ¿Cuánto deben sumar los cuatro
+# pesos, y cuánto debe valer el último?
 
 # %% tags=["skip-execution", "nbval-ignore-output"]
 set_seed(0)
@@ -1254,9 +1265,9 @@ grade("01_atencion_global", "ej01a_relleno", LuongAttention)
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# Ahora, el decodificador que la usa. `__init__` está hecho; el orden de `forward` es tuyo: primero avanza la GRU, con el embedding de la palabra anterior y nada
-# más; después se atiende con el estado **nuevo** de la última capa; y los logits salen de $\tilde h_t$, con `out`. Aplica `dropout` al embedding. Con él, `Seq2Seq`
-# y `translate` funcionan tal cual.
+# Ahora, el decodificador que la usa. `__init__` está hecho; el orden de `forward` es tuyo: primero avanza la GRU, con el
+# embedding de la palabra anterior y nada más; después se atiende con el estado **nuevo** de la última capa; y los logits salen de
+# $\tilde h_t$, con `out`. Aplica `dropout` al embedding. Con él, `Seq2Seq` y `translate` funcionan tal cual.
 
 
 # %% nbgrader={"grade_id": "ej01a_decodificador", "solution": true} tags=["export"]
@@ -1319,15 +1330,17 @@ grade("01_atencion_global", "ej01a_orden", LuongDecoder, LuongAttention)
 # %% [markdown]
 # <details><summary>Pista 1: las formas</summary>
 #
-# `hidden` es `[B, H]` y `encoder_outputs` `[S, B, H]`: al multiplicarlos elemento a elemento, el primero se repite solo en el eje de las palabras. Sumar en el último
-# eje da `[S, B]`, y los pesos se piden en `[B, S]`. En *concat* hay que repetirlo a mano (`expand`) antes de juntar.
+# `hidden` es `[B, H]` y `encoder_outputs` `[S, B, H]`: al multiplicarlos elemento a elemento, el primero se repite solo en el eje
+# de las palabras. Sumar en el último eje da `[S, B]`, y los pesos se piden en `[B, S]`. En *concat* hay que repetirlo a mano
+# (`expand`) antes de juntar.
 #
 # </details>
 #
 # <details><summary>Pista 2: la máscara y el orden</summary>
 #
-# La máscara actúa **antes** de la softmax. Para que una fila vacía no produzca `nan`, permítele todo mientras se calcula y anúlala después; y no uses un
-# número como $-10^{9}$, que no cabe en 16 bits. En el decodificador, la consulta es `hidden[-1]` **después** de llamar a la GRU.
+# La máscara actúa **antes** de la softmax. Para que una fila vacía no produzca `nan`, permítele todo mientras se calcula y
+# anúlala después; y no uses un número como $-10^{9}$, que no cabe en 16 bits. En el decodificador, la consulta es `hidden[-1]`
+# **después** de llamar a la GRU.
 #
 # </details>
 #
@@ -1348,13 +1361,15 @@ grade("01_atencion_global", "ej01a_orden", LuongDecoder, LuongAttention)
 # %% [markdown]
 # ### Ejercicio 01b · Pérdida de secuencias y búsqueda en haz (●●●○○, 55 minutos, 11 puntos)
 #
-# **Primero, la pérdida.** Para saber si una traducción le parece buena al modelo hace falta su log-probabilidad, frase a frase; y la pérdida es su media, con el signo
-# cambiado, por palabra real de **todo** el lote. Una frase $b$ tiene $n_b$ palabras en `trg`, contando la de inicio, que nadie predice:
+# **Primero, la pérdida.** Para saber si una traducción le parece buena al modelo hace falta su log-probabilidad, frase a frase; y
+# la pérdida es su media, con el signo cambiado, por palabra real de **todo** el lote. Una frase $b$ tiene $n_b$ palabras en
+# `trg`, contando la de inicio, que nadie predice:
 #
 # $$\ln P_b = \sum_{t=1}^{n_b - 1} \ln \mathrm{softmax}(\mathrm{outputs}_{t,b})_{\mathrm{trg}_{t,b}}, \qquad
 # \text{pérdida} = -\frac{\sum_b \ln P_b}{\sum_b (n_b - 1)}$$
 #
-# Lo que haya en `outputs[0]` y en el relleno no cuenta, **sea lo que sea**: también si es `nan` (y recuerda que $0 \cdot \mathrm{nan} = \mathrm{nan}$).
+# Lo que haya en `outputs[0]` y en el relleno no cuenta, **sea lo que sea**: también si es `nan` (y recuerda que
+# $0 \cdot \mathrm{nan} = \mathrm{nan}$).
 #
 # | nombre | forma | qué es |
 # |---|---|---|
@@ -1385,7 +1400,8 @@ def sequence_loss(outputs, trg, trg_lengths):
 
 
 # %% [markdown]
-# Mira un caso que se sabe de antemano: con logits iguales, cada palabra cuesta $\ln V$. ¿Cuánto deben valer las dos log-probabilidades?
+# Mira un caso que se sabe de antemano: con logits iguales, cada palabra cuesta $\ln V$. ¿Cuánto deben valer las dos
+# log-probabilidades?
 
 # %% tags=["skip-execution", "nbval-ignore-output"]
 lengths = torch.tensor([4, 2])  # 3 palabras que predecir, y 1
@@ -1412,8 +1428,8 @@ grade("01_atencion_global", "ej01b_perdida", sequence_loss)
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# **Ahora, la búsqueda.** La decodificación voraz se queda en cada paso con la palabra más probable, y puede arrepentirse tarde. Mira este modelo diminuto, en el que la palabra
-# siguiente solo depende de la anterior:
+# **Ahora, la búsqueda.** La decodificación voraz se queda en cada paso con la palabra más probable, y puede arrepentirse tarde.
+# Mira este modelo diminuto, en el que la palabra siguiente solo depende de la anterior:
 #
 # | anterior ↓ siguiente → | `<fin>` | a | b |
 # |---|---|---|---|
@@ -1421,16 +1437,20 @@ grade("01_atencion_global", "ej01b_perdida", sequence_loss)
 # | a | 0.4 | 0.3 | 0.3 |
 # | b | 0.9 | 0.1 | 0 |
 #
-# La voraz escribe *a* y luego `<fin>`: $0.6 \cdot 0.4 = 0.24$. Pero *b* `<fin>` vale $0.4 \cdot 0.9 = 0.36$. La **búsqueda en haz** (*beam search*) guarda $K$ hipótesis a la vez:
+# La voraz escribe *a* y luego `<fin>`: $0.6 \cdot 0.4 = 0.24$. Pero *b* `<fin>` vale $0.4 \cdot 0.9 = 0.36$. La **búsqueda en
+# haz** (*beam search*) guarda $K$ hipótesis a la vez:
 #
 # 1. Empieza con una hipótesis vacía, **viva**, de log-probabilidad 0.
-# 2. En cada paso, prolonga todas las vivas con todas las palabras y se queda con las $K$ prolongaciones de mayor log-probabilidad (con todas, si hay menos de $K$).
-# 3. De esas, las que acaban en `<fin>` pasan a la lista de **terminadas** y ya no se tocan; las demás son las vivas del paso siguiente.
+# 2. En cada paso, prolonga todas las vivas con todas las palabras y se queda con las $K$ prolongaciones de mayor log-probabilidad
+#    (con todas, si hay menos de $K$).
+# 3. De esas, las que acaban en `<fin>` pasan a la lista de **terminadas** y ya no se tocan; las demás son las vivas del paso
+#    siguiente.
 # 4. Acaba si no quedan vivas, o tras `max_len` pasos; las que sigan vivas entonces se añaden a la lista tal cual, sin `<fin>`.
-# 5. Ordena la lista, de mayor a menor, por $\;\mathrm{score}(y) = \ln P(y) \,/\, |y|^{\alpha}$, donde $|y|$ son sus palabras, con `<fin>` si lo tiene.
+# 5. Ordena la lista, de mayor a menor, por $\;\mathrm{score}(y) = \ln P(y) \,/\, |y|^{\lambda}$, donde $|y|$ son sus palabras,
+#    con `<fin>` si lo tiene.
 #
-# Con $\alpha = 0$ manda la probabilidad, que siempre prefiere las frases cortas; con $\alpha = 1$, la media por palabra. El relleno y la señal de inicio no se escriben
-# nunca: de eso ya se ocupa `next_log_probs`.
+# Con $\lambda = 0$ (`power` en el código) manda la probabilidad, que siempre prefiere las frases cortas; con $\lambda = 1$, la
+# media por palabra. El relleno y la señal de inicio no se escriben nunca: de eso ya se ocupa `next_log_probs`.
 #
 # Este es el modelo de la tabla. Tiene los tres métodos de `Seq2Seq` que la búsqueda necesita: `start`, `step` y `select`.
 
@@ -1469,20 +1489,21 @@ def toy_model():
 
 
 # %% [markdown]
-# Escribe la búsqueda para **una** frase. Las hipótesis vivas van en el eje del lote: tras el primer paso, `model.step` recibe tantas palabras como vivas haya. Después de elegir
-# las $K$, el estado de cada una es el de la hipótesis de la que **viene**: `model.select(state, rows)`, donde `rows` dice de qué fila. Como `translate`, en modo evaluación,
-# sin gradientes, y dejando el modelo en el modo en que estaba.
+# Escribe la búsqueda para **una** frase. Las hipótesis vivas van en el eje del lote: tras el primer paso, `model.step` recibe
+# tantas palabras como vivas haya. Después de elegir las $K$, el estado de cada una es el de la hipótesis de la que **viene**:
+# `model.select(state, rows)`, donde `rows` dice de qué fila. Como `translate`, en modo evaluación, sin gradientes, y dejando el
+# modelo en el modo en que estaba.
 
 
 # %% nbgrader={"grade_id": "ej01b_busqueda", "solution": true} tags=["export"]
 # ejercicio: ej01b_busqueda
-def beam_search(model, src, src_lengths, beam_size, max_len=40, alpha=0.0):
+def beam_search(model, src, src_lengths, beam_size, max_len=40, power=0.0):
     """Búsqueda en haz para una frase.
 
     Args:
         model: con `start`, `step` y `select`, como `Seq2Seq` y `BigramModel`.
         src, src_lengths: `[S, 1]` y `[1]`.
-        beam_size, max_len, alpha: hipótesis $K$, pasos como mucho y exponente de la longitud.
+        beam_size, max_len, power: hipótesis $K$, pasos como mucho y exponente de la longitud.
 
     Returns:
         Lista de `(tokens, score)`, de mejor a peor: las palabras (enteros, sin la de inicio y con
@@ -1512,13 +1533,14 @@ def beam_search(model, src, src_lengths, beam_size, max_len=40, alpha=0.0):
                 break
             state = model.select(state, torch.tensor(rows, device=model.device))
     model.train(was_training)
-    scored = [(tokens[1:], total / (len(tokens) - 1) ** alpha) for tokens, total in ended + live]
+    scored = [(tokens[1:], total / (len(tokens) - 1) ** power) for tokens, total in ended + live]
     return sorted(scored, key=lambda hypothesis: hypothesis[1], reverse=True)
     ### END SOLUTION
 
 
 # %% [markdown]
-# El modelo de la tabla, con haces de 1, 2 y 3: las tres mejores de cada uno. ¿En qué orden deberían salir? Dos probabilidades están calculadas arriba.
+# El modelo de la tabla, con haces de 1, 2 y 3: las tres mejores de cada uno. ¿En qué orden deberían salir? Dos probabilidades
+# están calculadas arriba.
 
 # %% tags=["skip-execution", "nbval-ignore-output"]
 toy, nothing = toy_model(), (torch.ones(1, 1).long(), torch.ones(1).long())
@@ -1589,8 +1611,9 @@ grade("01_atencion_global", "ej01b_estado", beam_search, build_translator, Atten
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# ¿Sirve de algo en la tarea de la lección? El traductor con atención acierta casi todo y apenas deja sitio para mejorar. Probemos con el uniforme, que duda más, en frases de 7 a 12
-# palabras: cuántas traduce exactamente, y con qué log-probabilidad media su mejor hipótesis.
+# ¿Sirve de algo en la tarea de la lección? El traductor con atención acierta casi todo y apenas deja sitio para mejorar. Probemos
+# con el uniforme, que duda más, en frases de 7 a 12 palabras: cuántas traduce exactamente, y con qué log-probabilidad media su
+# mejor hipótesis.
 
 # %% tags=["skip-execution", "nbval-ignore-output"]
 doubtful = groups[1][:60]
@@ -1604,21 +1627,22 @@ for beam_size in (1, 4):
     print(f"K = {beam_size}: {right} de {len(doubtful)} exactas; media {total / len(doubtful):.3f}")
 
 # %% [markdown]
-# El haz encuentra lo que **al modelo** le parece más probable, porque compara más candidatas. Que eso sea también más correcto depende de lo bueno que sea el modelo: mira si las dos cifras van
-# a la par.
+# El haz encuentra lo que **al modelo** le parece más probable, porque compara más candidatas. Que eso sea también más correcto
+# depende de lo bueno que sea el modelo: mira si las dos cifras van a la par.
 
 # %% [markdown]
 # <details><summary>Pista 1: la pérdida</summary>
 #
-# Construye una máscara `[T, B]` con los pasos que cuentan: desde 1 y hasta $n_b - 1$. `outputs[real]` son solo esas filas, y lo demás ni se mira. Para volver a repartirlas
-# por frases: `masked_scatter`, o un bucle.
+# Construye una máscara `[T, B]` con los pasos que cuentan: desde 1 y hasta $n_b - 1$. `outputs[real]` son solo esas filas, y lo
+# demás ni se mira. Para volver a repartirlas por frases: `masked_scatter`, o un bucle.
 #
 # </details>
 #
 # <details><summary>Pista 2: el haz</summary>
 #
-# Con las log-probabilidades acumuladas en una matriz `[vivas, V]`, aplánala y usa `topk` (o haz una lista con todas y ordénala): el lugar $p$ es la palabra $p \bmod V$ de la fila $\lfloor p / V \rfloor$. Esa fila dice de qué
-# hipótesis viene: con ella eliges las palabras anteriores **y** el estado. `topk` no admite pedir más de las que hay.
+# Con las log-probabilidades acumuladas en una matriz `[vivas, V]`, aplánala y usa `topk` (o haz una lista con todas y ordénala):
+# el lugar $p$ es la palabra $p \bmod V$ de la fila $\lfloor p / V \rfloor$. Esa fila dice de qué hipótesis viene: con ella eliges
+# las palabras anteriores **y** el estado. `topk` no admite pedir más de las que hay.
 #
 # </details>
 #
@@ -1641,31 +1665,38 @@ for beam_size in (1, 4):
 #
 # Esta pregunta la corrige una persona. Vale por el razonamiento y por los números que aportes, no por la longitud.
 #
-# **Pregunta.** Entrena un traductor con tu `LuongAttention` (elige al menos dos métodos) con los mismos datos, pasos y semilla que en la sección 7.
+# **Pregunta.** Entrena un traductor con tu `LuongAttention` (elige al menos dos métodos) con los mismos datos, pasos y semilla
+# que en la sección 7.
 #
-# 1. Da sus traducciones exactas y su AER, junto a los de la atención de Bahdanau. ¿Puedes decir cuál es mejor? ¿Qué te falta para poder decirlo?
-# 2. Busca una frase de prueba en la que el mapa no coincida con la referencia y la traducción sea correcta. ¿Qué dice eso de usar los pesos como explicación?
+# 1. Da sus traducciones exactas y su AER, junto a los de la atención de Bahdanau. ¿Puedes decir cuál es mejor? ¿Qué te falta para
+#    poder decirlo?
+# 2. Busca una frase de prueba en la que el mapa no coincida con la referencia y la traducción sea correcta. ¿Qué dice eso de usar
+#    los pesos como explicación?
 
 # %% [markdown] nbgrader={"grade_id": "ej01b_analisis", "grade": true, "solution": true, "points": 2}
 # <!-- ejercicio: ej01b_analisis -->
 # ### BEGIN SOLUTION
-# (1) Con una semilla, las diferencias pequeñas no deciden: al cambiarla, las exactas de un mismo traductor se mueven unas centésimas y su AER varía tanto o más. Hacen falta varias
-# semillas de cada uno, su media y su dispersión, y la misma búsqueda de tasa de aprendizaje para todos. (2) Suele ser un determinante o una preposición cuya información también está en
-# el vector de la palabra vecina, que la GRU bidireccional ya ha leído. El modelo acierta leyendo de otro sitio: los pesos dicen qué vectores se mezclaron, no qué
-# palabra es la causa. Para afirmar lo segundo hay que intervenir: cambiar la palabra o el peso, y ver si cambia la traducción.
+# (1) Con una semilla, las diferencias pequeñas no deciden: al cambiarla, las exactas de un mismo traductor se mueven unas
+# centésimas y su AER varía tanto o más. Hacen falta varias semillas de cada uno, su media y su dispersión, y la misma búsqueda de
+# tasa de aprendizaje para todos. (2) Suele ser un determinante o una preposición cuya información también está en el vector de la
+# palabra vecina, que la GRU bidireccional ya ha leído. El modelo acierta leyendo de otro sitio: los pesos dicen qué vectores se
+# mezclaron, no qué palabra es la causa. Para afirmar lo segundo hay que intervenir: cambiar la palabra o el peso, y ver si cambia
+# la traducción.
 # ### END SOLUTION
 
 # %% [markdown]
 # ## 11. Resumen
 #
 # - Un resumen de tamaño fijo no da para frases largas. La atención vuelve a mirar la frase en cada paso.
-# - Puntuar, repartir, mezclar, escribir: la puntuación compara el estado del decodificador (la consulta) con cada palabra (la clave), la softmax reparte 1, y el
-#   contexto es la media de los vectores con esos pesos.
-# - Se aprende sola, a la vez que la tarea. Aquí se pudo comprobar, porque la alineación se conoce: el AER es bajo y el de las alineaciones que no miran, alto.
+# - Puntuar, repartir, mezclar, escribir: la puntuación compara el estado del decodificador (la consulta) con cada palabra (la
+#   clave), la softmax reparte 1, y el contexto es la media de los vectores con esos pesos.
+# - Se aprende sola, a la vez que la tarea. Aquí se pudo comprobar, porque la alineación se conoce: el AER es bajo y el de las
+#   alineaciones que no miran, alto.
 # - El relleno se tapa **antes** de la softmax; lo vacío se define; las claves se calculan una vez.
 # - Al evaluar, nada de palabras correctas: una cifra que sube sola y cambia con la semilla es un aviso.
 #
-# **Lo que sigue.** En el cuaderno 02, la red de memoria atiende varias veces a lo mismo antes de responder: cada vuelta cambia la consulta.
+# **Lo que sigue.** En el cuaderno 02, la red de memoria atiende varias veces a lo mismo antes de responder: cada vuelta cambia la
+# consulta.
 #
 # ### Referencias
 #

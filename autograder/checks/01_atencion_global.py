@@ -371,7 +371,7 @@ def extended(tokens: tuple, total: float, table: torch.Tensor):
     ]
 
 
-def reference_search(table, beam_size: int, max_len: int, alpha: float = 0.0):
+def reference_search(table, beam_size: int, max_len: int, power: float = 0.0):
     """Los cinco pasos del enunciado, con listas."""
     live, ended = [((), 0.0)], []
     for _ in range(max_len):
@@ -379,7 +379,7 @@ def reference_search(table, beam_size: int, max_len: int, alpha: float = 0.0):
         best = sorted(grown, key=lambda new: -new[1])[:beam_size]
         ended += [new for new in best if new[0][-1] == END]
         live = [new for new in best if new[0][-1] != END]
-    found = [(tokens, total / len(tokens) ** alpha) for tokens, total in ended + live]
+    found = [(tokens, total / len(tokens) ** power) for tokens, total in ended + live]
     return sorted(found, key=lambda new: -new[1])
 
 
@@ -394,7 +394,7 @@ def log_probability(tokens, table) -> float:
     return sum(table[a, b].double().log().item() for a, b in pairs)
 
 
-def expect_same(found, expected, table, alpha: float, case: str, hint: str = "") -> None:
+def expect_same(found, expected, table, power: float, case: str, hint: str = "") -> None:
     """Falla si dos listas de hipótesis no son iguales, salvo empates.
 
     Dos hipótesis con las mismas parejas de palabras valen lo mismo y da igual cuál se guarde: se
@@ -411,7 +411,7 @@ def expect_same(found, expected, table, alpha: float, case: str, hint: str = "")
     repeated = [tokens for tokens in names if names.count(tokens) > 1]
     expect(not repeated, f"{case} sale más de una vez la hipótesis {repeated[:1]}.")
     for place, ((tokens, score), (other, wanted)) in enumerate(zip(found, expected, strict=True)):
-        right = log_probability(tokens, table) / len(tokens) ** alpha
+        right = log_probability(tokens, table) / len(tokens) ** power
         expect(
             abs(score - right) < 1e-4,
             f"{case} la hipótesis {list(tokens)} vale {score:.4f} y debería valer {right:.4f}.",
@@ -492,14 +492,14 @@ def ended_hypotheses_are_kept(beam_search, BigramModel):
     )
 
 
-@check("ej01b_hipotesis", "La longitud se normaliza con alpha", points=1.0)
+@check("ej01b_hipotesis", "La longitud se normaliza con power", points=1.0)
 def length_normalisation(beam_search, BigramModel):
     for table in tables(end=0.6):
-        for alpha in (0.5, 1.0):
-            expected = reference_search(table, 4, 6, alpha)
-            found = beam_search(BigramModel(table), *SOURCE, 4, 6, alpha)
-            hint = "al final, entre el número de palabras (con <fin>) elevado a alpha."
-            expect_same(found, expected, table, alpha, f"Con K=4 y alpha={alpha},", hint)
+        for power in (0.5, 1.0):
+            expected = reference_search(table, 4, 6, power)
+            found = beam_search(BigramModel(table), *SOURCE, 4, 6, power)
+            hint = "al final, entre el número de palabras (con <fin>) elevado a power."
+            expect_same(found, expected, table, power, f"Con K=4 y power={power},", hint)
 
 
 @check("ej01b_hipotesis", "max_len, y nada de relleno ni de inicio", points=0.5)

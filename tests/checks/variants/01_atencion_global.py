@@ -23,7 +23,7 @@ GREEDY = "Con K = 1, la voraz"
 WIDE = "Con K grande, todas las posibles y en orden"
 EXACT = "Con K intermedio, exactamente las del enunciado"
 KEPT = "Las terminadas se conservan"
-ALPHA = "La longitud se normaliza con alpha"
+ALPHA = "La longitud se normaliza con power"
 LIMITS = "max_len, y nada de relleno ni de inicio"
 STATE = "Cada hipótesis lleva su estado"
 MODE = "En modo evaluación, y dejando el modelo como estaba"
@@ -41,7 +41,7 @@ REAL = "real = (steps >= 1) & (steps < trg_lengths)  # [T, B]"
 AVERAGE = "return -log_probs.sum() / real.sum(), log_probs"
 BEST = "best = sorted(possible, reverse=True)[:beam_size]"
 ENDED = "ended += [(tokens, total) for total, tokens, _ in best if tokens[-1] == END]"
-SCORED = "total / (len(tokens) - 1) ** alpha"
+SCORED = "total / (len(tokens) - 1) ** power"
 SELECT = "state = model.select(state, torch.tensor(rows, device=model.device))"
 
 WRONG_A = [
@@ -235,8 +235,8 @@ WRONG_B = [
     wrong("olvida las que no terminaron", BEAM, ("for tokens, total in ended + live]", "for tokens, total in ended]"), loses=[GREEDY, WIDE, EXACT, KEPT, ALPHA, LIMITS, STATE]),
     wrong("sin normalizar por longitud", BEAM, (SCORED, "total"), loses=[ALPHA]),
     wrong("siempre la media", BEAM, (SCORED, "total / (len(tokens) - 1)"), loses=[GREEDY, WIDE, EXACT, KEPT, ALPHA, STATE]),
-    wrong("cuenta el inicio en la longitud", BEAM, (SCORED, "total / len(tokens) ** alpha"), loses=[ALPHA]),
-    wrong("multiplica por la longitud", BEAM, (SCORED, "total * (len(tokens) - 1) ** alpha"), loses=[ALPHA]),
+    wrong("cuenta el inicio en la longitud", BEAM, (SCORED, "total / len(tokens) ** power"), loses=[ALPHA]),
+    wrong("multiplica por la longitud", BEAM, (SCORED, "total * (len(tokens) - 1) ** power"), loses=[ALPHA]),
     wrong("de peor a mejor", BEAM, ("key=lambda hypothesis: hypothesis[1], reverse=True)", "key=lambda hypothesis: hypothesis[1])"), loses=[GREEDY, WIDE, EXACT, KEPT, ALPHA, LIMITS]),
     wrong("probabilidades que no se acumulan", BEAM, ("(total + p, [*tokens, k], row)", "(p, [*tokens, k], row)"), loses=[GREEDY, WIDE, EXACT, ALPHA, STATE]),
     wrong("devuelve también el inicio", BEAM, ("(tokens[1:], total /", "(tokens, total /"), loses=[GREEDY, WIDE, EXACT, KEPT, ALPHA, LIMITS, STATE]),
@@ -282,7 +282,7 @@ def sequence_loss(outputs, trg, trg_lengths):
         "topk sobre la matriz aplanada",
         BEAM,
         source='''
-def beam_search(model, src, src_lengths, beam_size, max_len=40, alpha=0.0):
+def beam_search(model, src, src_lengths, beam_size, max_len=40, power=0.0):
     mode = model.training
     model.train(False)
     with torch.no_grad():
@@ -306,14 +306,14 @@ def beam_search(model, src, src_lengths, beam_size, max_len=40, alpha=0.0):
             state = model.select(state, parents)
         results += [(s[1:].tolist(), float(t)) for s, t in zip(sequences, totals)]
     model.train(mode)
-    return sorted([(s, t / len(s) ** alpha) for s, t in results], key=lambda x: -x[1])
+    return sorted([(s, t / len(s) ** power) for s, t in results], key=lambda x: -x[1])
 ''',
     ),
     Variant(
         "vuelve a escribir cada hipótesis desde el principio, sin estado",
         BEAM,
         source='''
-def beam_search(model, src, src_lengths, beam_size, max_len=40, alpha=0.0):
+def beam_search(model, src, src_lengths, beam_size, max_len=40, power=0.0):
     training = model.training
     model.eval()
 
@@ -334,7 +334,7 @@ def beam_search(model, src, src_lengths, beam_size, max_len=40, alpha=0.0):
         done.extend(c for c in top if c[1][-1] == END)
         live = [c for c in top if c[1][-1] != END]
     model.train(training)
-    ranked = [(list(words), total / len(words) ** alpha) for total, words in done + live]
+    ranked = [(list(words), total / len(words) ** power) for total, words in done + live]
     return sorted(ranked, key=lambda r: r[1], reverse=True)
 ''',
     ),
