@@ -334,7 +334,7 @@ class MemoryNetwork(nn.Module):
 # **Es la fórmula.** La comparamos con las ecuaciones de la sección 3 escritas con bucles: palabra a palabra, canal a canal, frase a
 # frase y salto a salto.
 
-# %% tags=["skip-execution"]
+# %% tags=["skip-execution", "nbval-ignore-output"]
 torch.manual_seed(0)
 model = MemoryNetwork(vocab_size=9, embedding_dim=4, hops=2, max_memories=6).eval()
 story = torch.tensor(
@@ -380,7 +380,7 @@ assert (
 # **El relleno no influye.** Ensanchamos las frases, la pregunta y la historia con relleno, y las edades no se enteran de las frases que
 # no existen. Con `mask` se tapa una frase escrita: cambiar sus palabras no cambia nada.
 
-# %% tags=["skip-execution"]
+# %% tags=["skip-execution", "nbval-ignore-output"]
 batch = torch.randint(1, 9, (3, 4, 4)), torch.randint(1, 9, (3, 3))
 wider = F.pad(batch[0], (0, 5, 0, 2)), F.pad(batch[1], (0, 6))
 mask = torch.tensor([[True, True, False, True]] * 3)
@@ -396,7 +396,7 @@ assert by_padding < 1e-6 and by_hidden == 0
 # **El orden importa, dos veces.** Dar la vuelta a las palabras de cada frase o a las frases de la historia cambia la respuesta. Sin
 # ninguna de las dos codificaciones, no: es el mismo saco de palabras.
 
-# %% tags=["skip-execution"]
+# %% tags=["skip-execution", "nbval-ignore-output"]
 plain = MemoryNetwork(9, 4, position=False, temporal=False).eval()
 for name, network in (("con las dos", model), ("sin ninguna", plain)):
     with torch.no_grad():
@@ -684,7 +684,7 @@ print(f"{'error en la tarea':26} 1      2      3")
 for hops in (1, 2, 3):
     for seed in (0, 1, 2):
         set_seed(seed)
-        name = f"{hops} saltos, semilla {seed}"
+        name = f"K = {hops}, semilla {seed}"
         networks[name] = MemoryNetwork(VOCAB_SIZE, 32, hops=hops, dropout=0.0).to(device)
         curves[name] = train(networks[name], joint, name)
         by_hops[hops, seed] = report(name, networks[name])
@@ -692,11 +692,12 @@ worst = {h: [max(by_hops[h, s][t] for s in range(3)) for t in range(3)] for h in
 best = [min(by_hops[1, s][t] for s in range(3)) for t in range(3)]
 assert worst[3][0] <= 0.02 and worst[1][0] <= 0.05  # un hecho: basta un salto
 assert min(best[1:]) > 0.5 and max(worst[2][1:] + worst[3][1:]) < 0.1
+assert abs(worst[3][2] - worst[2][2]) < 0.05  # el tercero no se nota
 
 # %% [markdown]
-# **Un salto basta para un hecho y no para dos.** El segundo salto lo cambia todo, y las tres semillas coinciden. El tercero, en
-# cambio, apenas añade nada a la tarea 3: la pregunta «dónde estaba el libro antes de la plaza» ya trae el nombre de un lugar, y los
-# hechos que hay que **encadenar** son dos. Contar hechos de apoyo no es contar saltos.
+# **Un salto basta para un hecho y no para dos.** El segundo lo cambia todo, y las tres semillas coinciden. El tercero, en
+# cambio, no añade nada que se vea a la tarea 3, que tiene tres hechos. Una explicación: la pregunta «dónde estaba el libro antes de la
+# plaza» ya trae el nombre de un lugar, y los hechos que hay que **encadenar** son dos. Contar hechos de apoyo no es contar saltos.
 #
 # Las curvas, con la primera semilla. La subida que sigue al paso 150 es el final del arranque
 # lineal: de pronto, los saltos llevan softmax.
@@ -704,7 +705,7 @@ assert min(best[1:]) > 0.5 and max(worst[2][1:] + worst[3][1:]) < 0.1
 # %% tags=["skip-execution", "nbval-ignore-output"]
 plot_losses(
     {
-        f"{hops} saltos" if hops > 1 else "1 salto": curves[f"{hops} saltos, semilla 0"]
+        f"{hops} saltos" if hops > 1 else "1 salto": curves[f"K = {hops}, semilla 0"]
         for hops in (1, 2, 3)
     }
 )
@@ -720,7 +721,7 @@ print("fracción de preguntas con el mayor peso en un hecho de apoyo\n")
 print("tarea   azar   salto 1  salto 2  salto 3")
 for task, data in test_sets.items():
     chance = (data[3].sum(1) / (data[0] != PAD).any(-1).sum(1)).mean().item()
-    rates = [support_rate(networks[f"3 saltos, semilla {seed}"], data) for seed in (0, 1, 2)]
+    rates = [support_rate(networks[f"K = 3, semilla {seed}"], data) for seed in (0, 1, 2)]
     mean = [sum(rate) / 3 for rate in zip(*rates)]
     print(f"{task:5}   {chance:.3f}", "".join(f"  {rate:7.3f}" for rate in mean))
     assert min(mean) > 0.85 > chance + 0.4
@@ -731,11 +732,19 @@ for task, data in test_sets.items():
 #
 # ### El arranque lineal
 #
-# Al principio todas las puntuaciones son casi iguales y la softmax reparte casi por igual: cada salto lee la media de la historia,
-# venga la pregunta que venga. Sin softmax, en cambio, lo leído es $o = \sum_i (m_i \cdot u)\, c_i$ desde el primer paso: cada frase cuenta en
-# proporción a lo que se parece a la pregunta. ¿Importa? Entrenamos con la tarea 2 **sola**, con los mismos pasos, con y sin arranque.
+# Antes de entrenar, la softmax reparte casi por igual (la celda lo mide): cada salto lee la media de la historia, venga la pregunta que
+# venga. Sin softmax, en cambio, lo leído es $o = \sum_i (m_i \cdot u)\, c_i$ desde el primer paso: cada frase cuenta en proporción a lo que se
+# parece a la pregunta. ¿Importa? Entrenamos con la tarea 2 **sola**, con los mismos pasos, con y sin arranque.
 
 # %% tags=["skip-execution", "nbval-ignore-output"]
+set_seed(0)
+fresh, real = MemoryNetwork(VOCAB_SIZE, 32).to(device).eval(), (test_sets[2][0] != PAD).any(-1)
+with torch.no_grad():
+    largest = fresh.trace(*test_sets[2][:2])[1].amax(2).mean().item()
+equal = (1 / real.sum(1)).mean().item()
+print(
+    f"sin entrenar, el mayor peso es de media {largest:.3f}; a partes iguales sería {equal:.3f}\n"
+)
 starts = {"con arranque lineal": 150, "sin él": 0}
 print(f"{'error en la tarea 2, sola':26} por semillas")
 for name, linear_steps in starts.items():
@@ -747,6 +756,7 @@ for name, linear_steps in starts.items():
         errors.append(error_rate(model, test_sets[2]))
     print(f"{name:26}", "  ".join(f"{error:.3f}" for error in errors))
     assert max(errors) < 0.05 if linear_steps else min(errors) > 0.4
+assert largest < equal + 0.05
 
 # %% [markdown]
 # Con el arranque, las tres semillas aprenden; sin él, ninguna en estos pasos. La red es la misma y *puede* resolver la tarea:
@@ -790,7 +800,7 @@ controls = {
     "sin orden de palabras": (MemoryNetwork, {"position": False}),
 }
 print(f"{'error en la tarea':26} 1      2      3")
-full = report("completa", networks["3 saltos, semilla 0"])
+full = report("completa", networks["K = 3, semilla 0"])
 errors = {}
 for name, (network_class, options) in controls.items():
     set_seed(0)
@@ -832,7 +842,7 @@ gone = left_and_gone(sentences, facts)
 print(f"dejó la cosa y se fue: {int(gone.sum())} de {len(gone)} preguntas")
 for seed in (0, 1, 2):
     with torch.no_grad():
-        wrong = networks[f"3 saltos, semilla {seed}"](sentences, questions).argmax(1) != answers
+        wrong = networks[f"K = 3, semilla {seed}"](sentences, questions).argmax(1) != answers
     in_gone, elsewhere = (wrong[part].float().mean().item() for part in (gone, ~gone))
     print(f"semilla {seed}: error {in_gone:.3f} en ellas y {elsewhere:.3f} en las demás")
     assert in_gone > 10 * elsewhere
@@ -879,7 +889,7 @@ def draw_hops(ax, story, weights, support, title):
 # La primera es la del principio del cuaderno, un poco más larga; el modelo es el de tres saltos, semilla 0.
 
 # %% tags=["skip-execution", "portada", "nbval-ignore-output"]
-network = networks["3 saltos, semilla 0"]
+network = networks["K = 3, semilla 0"]
 examples = [
     (
         [
@@ -1091,8 +1101,8 @@ with torch.no_grad():
 assert min(moves.values()) > 0.05
 
 # %% [markdown]
-# Los dos recuerdan. La suma conserva el empujón entero (y el segundo salto, al cambiar de sitio, puede añadir más); la GRU lo
-# atenúa con sus puertas. Y hay otra diferencia, de oficio: Bahdanau da un paso por cada palabra que **escribe**; MemN2N da $K$ pasos **antes**
+# Los dos recuerdan. La suma conserva el empujón entero; esta GRU, sin entrenar, lo atenúa con sus puertas, pero no lo borra (entrenada,
+# puede aprender a guardarlo). Y hay otra diferencia, de oficio: Bahdanau da un paso por cada palabra que **escribe**; MemN2N da $K$ pasos **antes**
 # de escribir una sola.
 #
 # ### Qué se deduce, y qué se mide
@@ -1134,14 +1144,15 @@ variants = {
     "tablas por capas": (MemoryNetwork, {"tying": "layerwise"}),
 }
 print(f"{'error en la tarea':26} 1      2      3")
-report("completa", networks["3 saltos, semilla 0"])
-report("1 salto", networks["1 saltos, semilla 0"])
+report("completa", networks["K = 3, semilla 0"])
+report("1 salto", networks["K = 1, semilla 0"])
 for name, (network_class, options) in variants.items():
     set_seed(0)
     networks[name] = network_class(VOCAB_SIZE, 32, dropout=0.0, **options).to(device)
     train(networks[name], joint, name)
     errors[name] = report(name, networks[name])
-assert min(errors["consulta fija"][1:]) > 0.5 and errors["tablas por capas"][0] < 0.05
+assert min(errors["consulta fija"][1:]) > 0.5
+assert errors["tablas por capas"][0] < 0.05 and max(errors["tablas por capas"]) > 0.1
 assert all(0.1 < error < 0.5 for error in errors["solo o"][1:]) and max(full) < 0.1
 
 # %% [markdown]
@@ -1175,20 +1186,22 @@ class PaddedMean(MemoryNetwork):
 # %% tags=["skip-execution", "nbval-ignore-output"]
 set_seed(0)
 networks["media"] = PaddedMean(VOCAB_SIZE, 32, dropout=0.0, position=False).to(device)
-curves["media"] = train(networks["media"], joint, "media")
+train(networks["media"], joint, "media")
+print(f"{'error en la tarea':26} 1      2      3")
+report("media", networks["media"])
 sentences, questions, answers, _ = test_sets[1]
-print(f"{'columnas de más':26} 0      3      7      15")
-for name in ("3 saltos, semilla 0", "media"):
+print(f"\n{'columnas de más, tarea 1':26} 0      3      7      15")
+for name in ("K = 3, semilla 0", "media"):
     wider = [(F.pad(sentences, (0, n)), F.pad(questions, (0, n)), answers) for n in (0, 3, 7, 15)]
     errors[name] = [error_rate(networks[name], data) for data in wider]
     print(f"{name:26}", "  ".join(f"{error:.3f}" for error in errors[name]))
-assert len(set(errors["3 saltos, semilla 0"])) == 1
+assert len(set(errors["K = 3, semilla 0"])) == 1
 assert errors["media"][0] < 0.05 and errors["media"][1] > 0.08 and errors["media"][3] > 0.4
 
 # %% [markdown]
-# Con el ancho del entrenamiento, la media defectuosa acierta casi todo: **ni la pérdida ni el acierto la delatan**. Con las mismas historias
-# en un lote más ancho, se hunde; la red de la sección 4 no se mueve. El error se caza sin entrenar nada: añadir relleno no debe cambiar la
-# salida.
+# Con el ancho del entrenamiento, la media defectuosa acierta casi todo en la tarea 1: **ese acierto no la delata**. (Las otras dos no las
+# aprende, pero eso le pasa a una red por cien motivos y no señala ninguno.) Con las mismas historias en un lote más ancho, se hunde; la red de
+# la sección 4 no se mueve. El error se caza sin entrenar nada: añadir relleno no debe cambiar la salida.
 #
 # El remedio es el de `count_words`: el relleno pesa 0, y si se divide, es entre la longitud real, $J$.
 
