@@ -136,6 +136,7 @@ class AttentionFlow(nn.Module):
         self.W_c = nn.Linear(2 * hidden_dim, 1, bias=False)
         self.W_q = nn.Linear(2 * hidden_dim, 1, bias=False)
         self.W_cq = nn.Linear(2 * hidden_dim, 1, bias=False)
+        nn.init.ones_(self.W_cq.weight)  # S empieza siendo casi c · q: dos palabras iguales, alto
 
     def similarity(self, context, question):
         """S: context `[B, T, 2d]`, question `[B, Q, 2d]` → `[B, T, Q]`."""
