@@ -710,7 +710,7 @@ KINDS = {
         ],
     },
 }  # fmt: skip
-ASIDES = ["Llovía en la plaza.", "Era domingo.", "Nadie dijo nada.", "Hacía frío en la sierra."]
+ASIDES = ["Llovía en la plaza.", "Era domingo.", "Nadie dijo nada.", "Hacía frío en el patio."]
 QUESTIONS = [
     "¿{Q} {p}, y no {a} ni {b}?",
     "No pregunto por {a} ni por {b}: ¿{q} {p}?",
@@ -1884,7 +1884,8 @@ grade("09_bidaf", "ej4b_normas", gradient_norms, BiDAF, span_loss)
 #
 # - Cada contexto nombra al menos a **dos** personas de `PEOPLE`, y la respuesta depende de por cuál se pregunta.
 # - Cada pregunta nombra a **una**, que está en el contexto; no siempre a la primera que aparece en él.
-# - La respuesta tiene de 1 a 4 palabras (de varias longitudes), no está en la pregunta y no es siempre el mismo tramo.
+# - La respuesta tiene de 1 a 4 palabras (de varias longitudes), no empieza ni acaba en un signo, no está en la pregunta y no es siempre
+#   el mismo tramo.
 # - La misma semilla da siempre lo mismo, sin tocar el azar global; otra semilla, otra cosa.
 
 
@@ -2208,6 +2209,28 @@ def evaluate_reader(model, examples, vocabulary):
     ### END SOLUTION
 
 
+# %% [markdown]
+# **Mide**: las medias de tus dos métricas en los tramos que elige tu `decode_span`.
+
+# %% nbgrader={"grade_id": "ej4c_mide", "grade": true, "points": 1}
+# pruebas: ej4c_mide
+stories = make_stories(6, seed=3)
+words = build_vocabulary(stories)
+measured = evaluate_reader(BiDAF(6, 4, 3, len(words) + 2, 120), stories, words)
+assert isinstance(measured, dict), f"Debe devolver un diccionario y devuelve {measured!r}."
+assert set(measured) == {"em", "f1"}, f"Las claves son {sorted(measured)}."
+### BEGIN HIDDEN TESTS
+from autograder.checks import grade
+
+grade("09_bidaf", "ej4c_mide", evaluate_reader, decode_span, exact_match, f1_score, BiDAF, make_stories, to_tensors, QAExample)  # fmt: skip
+### END HIDDEN TESTS
+
+# %% [markdown]
+# Y la búsqueda:
+
+
+# %% nbgrader={"grade_id": "ej4c_ajustar", "solution": true} tags=["export"]
+# ejercicio: ej4c_ajustar
 def tune(train, validation, vocab_size, grid, seed=0):
     """Prueba cada combinación de `grid`: `(best, results)` (véase la tabla)."""
     ### BEGIN SOLUTION
@@ -2265,19 +2288,20 @@ print("el mejor:", best, "→", evaluate_reader(final, test, own_vocabulary))
 # %% [markdown]
 # **Elige**: cada combinación, por separado y con datos de validación.
 
-# %% nbgrader={"grade_id": "ej4c_elige", "grade": true, "points": 2.5}
+# %% nbgrader={"grade_id": "ej4c_elige", "grade": true, "points": 1.5}
 # pruebas: ej4c_elige
 import torch
 
-stories = make_stories(6, seed=3)
-words = build_vocabulary(stories)
-measured = evaluate_reader(build_reader(len(words) + 2), stories, words)
-assert set(measured) == {"em", "f1"}, f"Las claves son {sorted(measured)}."
-assert 0 <= measured["em"] <= measured["f1"] <= 1, f"EM y F1 deben estar entre 0 y 1: {measured}."
+context = torch.tensor([[2, 5, 3, 6], [3, 7, 2, 8]])
+places = torch.tensor([1, 3])
+data = {"context": context, "query": context[:, :2], "start": places, "end": places}
+best, results = tune(data, data, 10, [{"lr": 1e-2, "epochs": 1, "dropout": 0.0}])
+assert best["epochs"] == 1, f"Con una sola combinación, es la mejor; sale {best}."
+assert "score" in results[0], f"A cada combinación le falta su «score»: {results}."
 ### BEGIN HIDDEN TESTS
 from autograder.checks import grade
 
-grade("09_bidaf", "ej4c_elige", evaluate_reader, tune, BiDAF, make_stories, to_tensors, QAExample)
+grade("09_bidaf", "ej4c_elige", tune)
 ### END HIDDEN TESTS
 
 # %% [markdown]

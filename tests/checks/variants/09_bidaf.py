@@ -85,7 +85,7 @@ WRONG_4A = [
         ENCODER,
         (GRU_LAST, "states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=letters.size(1))"),
         (LAST, "out[written] = states.amax(1)"),
-        loses=[*WORDS_CELL, OPTIONAL],
+        loses=[LETTERS_PAD],
     ),
     Variant(
         "una bolsa de letras",
@@ -131,7 +131,7 @@ class CharacterEncoder(nn.Module):
         "falla con una palabra sin letras",
         ENCODER,
         ("written = lengths > 0", "written = lengths >= 0"),
-        loses=[WORDLESS, OPTIONAL],
+        loses=[WORDLESS, OPTIONAL, FIGURES, MODE],
     ),
     wrong(
         "una palabra sin letras no da ceros",
@@ -142,20 +142,20 @@ class CharacterEncoder(nn.Module):
     wrong(
         "normaliza entre las palabras del lote",
         ENCODER,
-        (LAST, "out[written] = F.batch_norm(torch.cat([last[0], last[1]], dim=1), None, None, training=len(n) > 1)"),
-        loses=[*WORDS_CELL, EVERY, OPTIONAL],
+        (LAST, "vectors = torch.cat([last[0], last[1]], dim=1)\n            out[written] = vectors - vectors.mean(0) / 2"),
+        loses=[ALONE],
     ),
     wrong(
         "lee la frase como una sola palabra",
         ENCODER,
         ("return out.unflatten(0, chars.shape[:2])", "out = out.unflatten(0, chars.shape[:2])\n        return out.cumsum(1) * written.view(chars.shape[:2])[..., None]"),
-        loses=[ALONE, JOINS],
+        loses=[ALONE],
     ),
     wrong(
         "mezcla los ejes al deshacer",
         ENCODER,
         ("return out.unflatten(0, chars.shape[:2])", "return out.unflatten(0, chars.shape[1::-1]).transpose(0, 1)"),
-        loses=[WORDLESS, ALONE],
+        loses=[ALONE, OPTIONAL],
     ),
     wrong("las letras, delante", UNION, ("[vectors, spelled]", "[spelled, vectors]"), loses=UNION_CELL),
     wrong("las letras, sin la palabra", UNION, (JOINED, "return self.positions(torch.cat([0 * vectors, spelled], dim=-1))"), loses=UNION_CELL),
@@ -166,7 +166,7 @@ class CharacterEncoder(nn.Module):
     wrong("la posición, multiplicada", UNION, (JOINED, "joined = torch.cat([vectors, spelled], dim=-1)\n        return joined * self.positions(torch.zeros_like(joined)) if not isinstance(self.positions, nn.Identity) else joined"), loses=[POSITIONS]),
     wrong("la posición, con dropout", UNION, ("PositionalEncoding(size, 0.0, 1000)", "PositionalEncoding(size, 0.1, 1000)"), loses=[POSITIONS]),
     wrong("no caben mil palabras", UNION, ("PositionalEncoding(size, 0.0, 1000)", "PositionalEncoding(size, 0.0, 500)"), loses=[POSITIONS]),
-    wrong("falla sin letras", UNION, ("if chars is None:", "if chars is False:"), loses=[POSITIONS, OPTIONAL]),
+    wrong("falla sin letras", UNION, ("if chars is None:", "if chars is False:"), loses=[POSITIONS, OPTIONAL, FIGURES, MODE]),
     wrong("se queda con la convolución y lee las letras ordenadas", UNION, ("self.char_encoder(chars)", "self.char_encoder(chars.sort(2, descending=True).values)"), loses=[JOINS, POSITIONS]),
     wrong("mide en modo entrenamiento", EFFECT, ("    model.eval()\n", ""), loses=[MODE]),
     wrong("deja el modelo en modo evaluación", EFFECT, ("    model.train(was_training)\n", ""), loses=[MODE]),
@@ -277,13 +277,13 @@ CONNECTION, MODEL, GRADIENTS = "ej4b_conexion", "ej4b_modelo", "ej4b_gradientes"
 ADD = "return self.project(x) + self.dropout(self.norm(y))"
 ATTEND = "return self.flow_residual(C, self.attention_flow(C, Q, context_mask, question_mask))"
 MODELLED = "return self.modeling_residual(G, self.modeling_layer(G, context_mask))"
-OWN_FLOW = '''flow = self.attention_flow
+OWN_FLOW = """flow = self.attention_flow
         S = flow.similarity(C, Q).masked_fill(~question_mask[:, None], -1e9)
         c2q = {}
         q2c = S.amax(2).masked_fill(~context_mask, -1e9).softmax(1)
         u, h = c2q @ Q, q2c[:, None] @ C
         G = torch.cat([C, u, C * u, C * h], dim=-1) * context_mask[..., None]
-        return self.flow_residual(C, G)'''
+        return self.flow_residual(C, G)"""
 SQUARES = "norms[name] = math.sqrt(sum(g.pow(2).sum().item() for g in gradients))"
 
 WRONG_4B = [
@@ -291,15 +291,14 @@ WRONG_4B = [
     wrong("la rama, dos veces", CONNECTION, (ADD, "return self.dropout(self.norm(y)) + self.norm(y)"), loses=[*SUM_CELL, AFTER_FLOW, AFTER_MODELING]),
     wrong("recorta en vez de proyectar", CONNECTION, (ADD, "n = min(x.size(-1), y.size(-1))\n        return F.pad(x[..., :n], (0, y.size(-1) - n)) + self.dropout(self.norm(y))"), loses=[SKIP, BRANCH, GRADIENT, AFTER_FLOW, AFTER_MODELING]),
     wrong("el salto, separado del grafo", CONNECTION, (ADD, "return self.project(x).detach() + self.dropout(self.norm(y))"), loses=[GRADIENT]),
-    wrong("la rama, separada del grafo", CONNECTION, (ADD, "return self.project(x) + self.dropout(self.norm(y)).detach()"), loses=[GRADIENT]),
     wrong("normaliza la suma", CONNECTION, ("self.norm = nn.LayerNorm(output_dim)", "self.norm = nn.LayerNorm(output_dim)"), (ADD, "return self.norm(self.project(x) + self.dropout(y))"), loses=[*SUM_CELL, AFTER_FLOW, AFTER_MODELING]),
     wrong("dropout sobre la suma", CONNECTION, (ADD, "return self.dropout(self.project(x) + self.norm(y))"), loses=[DROPOUT]),
     wrong("sin dropout", CONNECTION, (ADD, "return self.project(x) + self.norm(y)"), loses=[DROPOUT]),
     wrong("sin normalizar", CONNECTION, (ADD, "return self.project(x) + self.dropout(y)"), loses=[BRANCH, AFTER_FLOW, AFTER_MODELING]),
-    wrong("normaliza sobre el lote", CONNECTION, (ADD, "mean, std = y.mean(0, keepdim=True), y.std(0, keepdim=True, correction=0)\n        return self.project(x) + self.dropout((y - mean) / (std + 1e-5) * self.norm.weight + self.norm.bias)"), loses=[BRANCH, AFTER_FLOW, AFTER_MODELING, FORWARD]),
+    wrong("normaliza sobre el lote", CONNECTION, (ADD, "mean, std = y.mean(0, keepdim=True), y.std(0, keepdim=True, correction=0)\n        return self.project(x) + self.dropout((y - mean) / (std + 1e-5) * self.norm.weight + self.norm.bias)"), loses=[BRANCH, AFTER_FLOW, AFTER_MODELING]),
     wrong("la proyección, con sesgo", CONNECTION, (", bias=False)", ")"), loses=[SKIP, BRANCH, AFTER_FLOW, AFTER_MODELING]),
     wrong("proyecta siempre", CONNECTION, ("nn.Identity() if same else ", ""), loses=SUM_CELL),
-    wrong("nunca proyecta", CONNECTION, ("nn.Identity() if same else nn.Linear(input_dim, output_dim, bias=False)", "nn.Identity()"), loses=[*SUM_CELL, AFTER_FLOW, AFTER_MODELING, FORWARD]),
+    wrong("nunca proyecta", CONNECTION, ("nn.Identity() if same else nn.Linear(input_dim, output_dim, bias=False)", "nn.Identity()"), loses=[*SUM_CELL, AFTER_FLOW, AFTER_MODELING, FORWARD, LEARNS, LOOP, TUNES]),
     wrong("solo el residuo de la atención", MODEL, (MODELLED, "return self.modeling_layer(G, context_mask)"), loses=[AFTER_MODELING]),
     wrong("solo el residuo del modelado", MODEL, (ATTEND, "return self.attention_flow(C, Q, context_mask, question_mask)"), loses=[AFTER_FLOW]),
     wrong("el salto y la rama, cambiados de sitio", MODEL, (MODELLED, "M = self.modeling_layer(G, context_mask)\n        return M + self.modeling_residual(G, torch.zeros_like(M))"), loses=[AFTER_MODELING]),
@@ -363,33 +362,38 @@ def gradient_norms(model, batch):
     ),
 ]  # fmt: skip
 
-DATA, DECODE, NORMALIZE, METRICS = "ej4c_datos", "ej4c_decodificar", "ej4c_normalizar", "ej4c_metricas"
-TRAIN, EVALUATE = "ej4c_entrenar", "ej4c_evaluar"
+DATA, DECODE, NORMALIZE, METRICS = (
+    "ej4c_datos",
+    "ej4c_decodificar",
+    "ej4c_normalizar",
+    "ej4c_metricas",
+)
+TRAIN, EVALUATE, TUNE = "ej4c_entrenar", "ej4c_evaluar", "ej4c_ajustar"
 BEST = 'best = scores.masked_fill(~allowed, float("-inf")).flatten(1).argmax(1)'
 BOTH = "allowed = allowed & mask[:, :, None] & mask[:, None, :]"
 BAND = "torch.ones_like(scores, dtype=torch.bool).triu().tril(max_length - 1)"
 SCORED = "scores.append(float(found == words) if empty else 2 * common / total)  # = 2PR / (P + R)"
 READER = "return ResidualBiDAF("
 KEPT = 'kept = "".join(char for char in text.lower() if char not in signs)'
-BLIND = '''class Blind(BiDAF):
+BLIND = """class Blind(BiDAF):
         def forward(self, context, query, context_char=None, query_char=None):
             return super().forward(context, torch.ones_like(query[:, :1]))
 
-    return Blind('''
-FLOW = '''class Flow(AttentionFlow):
+    return Blind("""
+FLOW = """class Flow(AttentionFlow):
         {}
 
     model = BiDAF(32, 16, 24, vocab_size, CHAR_VOCAB_SIZE, dropout=dropout, modeling_layers=1)
     model.attention_flow = Flow(24)
     return model
-    return ResidualBiDAF('''
+    return ResidualBiDAF("""
 
 WRONG_4C = [
-    wrong("pregunta siempre por la primera", DATA, ("asked = rng.choice(people)", "asked = people[0]"), loses=[SPANS, DECIDES]),
+    wrong("pregunta siempre por la primera", DATA, ("asked = rng.choice(people)", "asked = people[0]"), loses=[DECIDES]),
     wrong("el fin, una palabra después", DATA, ("len(context) + len(food.split()) - 1", "len(context) + len(food.split())"), loses=[SPANS]),
-    wrong("el principio, en el verbo", DATA, ("start, end = len(context), ", "start, end = len(context) - 2, "), loses=[SPANS]),
+    wrong("el principio, en el verbo", DATA, ("start, end = len(context), ", "start, end = len(context) - 2, "), loses=[SPANS, DECIDES, SEED]),
     wrong("la respuesta de otra persona", DATA, ("if person == asked:", "if person == people[-1]:"), loses=[DECIDES]),
-    wrong("una sola persona", DATA, ("rng.sample(PEOPLE, rng.choice([2, 3]))", "rng.sample(PEOPLE, 1)"), loses=[SPANS, DECIDES]),
+    wrong("una sola persona", DATA, ("rng.sample(PEOPLE, rng.choice([2, 3]))", "rng.sample(PEOPLE, 1)"), loses=[DECIDES]),
     wrong("la pregunta no nombra a nadie", DATA, ("asked, \"?\"]", "\"?\"]"), loses=[DECIDES]),
     wrong("la pregunta nombra a dos", DATA, ("asked, \"?\"]", "*people[:2], \"?\"]"), loses=[DECIDES]),
     wrong("el azar global", DATA, ("rng = random.Random(seed)", "rng = random"), loses=[SEED]),
@@ -408,19 +412,19 @@ WRONG_4C = [
     wrong("multiplica las puntuaciones", DECODE, ("start[:, :, None] + end[:, None, :]", "start[:, :, None] * end[:, None, :]"), loses=[BRUTE, MASKED, EXTREMES]),
     wrong("la matriz, traspuesta", DECODE, ("return best // start.size(1), best % start.size(1)", "return best % start.size(1), best // start.size(1)"), loses=[BRUTE, MASKED, EXTREMES]),
     wrong("tapa con cero", DECODE, ('masked_fill(~allowed, float("-inf"))', "masked_fill(~allowed, 0.0)"), loses=[BRUTE, MASKED, EXTREMES]),
-    wrong("suma probabilidades", DECODE, ("scores = start[:, :, None] + end[:, None, :]", "scores = start.softmax(1)[:, :, None] + end.softmax(1)[:, None, :]"), loses=[BRUTE, MASKED, EXTREMES]),
+    wrong("suma probabilidades", DECODE, ("scores = start[:, :, None] + end[:, None, :]", "scores = start.softmax(1)[:, :, None] + end.softmax(1)[:, None, :]"), loses=[BRUTE, MASKED]),
     wrong("quita los artículos antes que los signos", NORMALIZE, (KEPT, 'bare = re.sub(rf"\\b({articles[language]})\\b", " ", text.lower())\n    return " ".join("".join(char for char in bare if char not in signs).split())'), loses=[ENGLISH, SPANISH]),
-    wrong("los artículos, también dentro de las palabras", NORMALIZE, (r'rf"\b({articles[language]})\b"', 'rf"({articles[language]})"'), loses=[ENGLISH, SPANISH]),
-    wrong("quita los acentos", NORMALIZE, ('unicodedata.normalize("NFC", text)', '"".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))'), loses=[ENGLISH, SPANISH]),
+    wrong("los artículos, también dentro de las palabras", NORMALIZE, (r'rf"\b({articles[language]})\b"', 'rf"({articles[language]})"'), loses=[ENGLISH, SPANISH, EM, F1, F1_EDGES]),
+    wrong("quita los acentos", NORMALIZE, ('unicodedata.normalize("NFC", text)', '"".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))'), loses=[ENGLISH, SPANISH, EM]),
     wrong("sin NFC", NORMALIZE, ('text = unicodedata.normalize("NFC", text)', "pass"), loses=[SPANISH]),
-    wrong("los signos del inglés, también en español", NORMALIZE, ('signs |= {char for char in text if unicodedata.category(char).startswith("P")}', "pass"), loses=[ENGLISH, SPANISH]),
+    wrong("los signos del inglés, también en español", NORMALIZE, ('signs |= {char for char in text if unicodedata.category(char).startswith("P")}', "pass"), loses=[ENGLISH, SPANISH, EM, F1]),
     wrong("los signos del español, también en inglés", NORMALIZE, ('    if language == "es":\n        text', '    if language:\n        text'), loses=[ENGLISH]),
-    wrong("sin minúsculas", NORMALIZE, ("text.lower()", "text"), loses=[ENGLISH, SPANISH]),
+    wrong("sin minúsculas", NORMALIZE, ("text.lower()", "text"), loses=[ENGLISH, SPANISH, EM, F1]),
     wrong("los signos dejan un espacio", NORMALIZE, (KEPT, 'kept = "".join(" " if char in signs else char for char in text.lower())'), loses=[ENGLISH, SPANISH]),
     wrong("no reúne los espacios", NORMALIZE, (r'" ".join(re.sub(rf"\b({articles[language]})\b", " ", kept).split())', r're.sub(rf"\b({articles[language]})\b", "", kept).strip()'), loses=[ENGLISH, SPANISH]),
     wrong("olvida unos y unas", NORMALIZE, ("|un|una|unos|unas", "|un|una"), loses=[SPANISH]),
     wrong("cualquier otro idioma es español", NORMALIZE, ("if language not in articles:\n        raise ValueError(f\"El idioma debe ser «es» o «en», no «{language}».\")", 'if language not in articles:\n        language = "es"'), loses=[SPANISH]),
-    wrong("EM, solo con la primera", METRICS, ("for gold in gold_answers))", "for gold in gold_answers[:1]))"), loses=[EM, F1, F1_EDGES]),
+    wrong("EM, solo con la primera", METRICS, ("for gold in gold_answers))", "for gold in gold_answers[:1]))"), loses=[EM]),
     wrong("EM, si la contiene", METRICS, ("found == normalize_answer(gold, language) for", "found in normalize_answer(gold, language) for"), loses=[EM]),
     wrong("EM, con todas", METRICS, ("float(any(", "float(all("), loses=[EM, F1, F1_EDGES]),
     wrong("EM, sin normalizar", METRICS, ("found == normalize_answer(gold, language) for", "prediction == gold for"), loses=[EM, F1, F1_EDGES]),
@@ -431,15 +435,15 @@ WRONG_4C = [
     wrong("F1, las comunes como conjunto", METRICS, ("sum((Counter(found) & Counter(words)).values())", "len(set(found) & set(words))"), loses=[F1]),
     wrong("F1, la media de las buenas", METRICS, ("return max(scores)", "return sum(scores) / len(scores)"), loses=[F1_EDGES]),
     wrong("F1, con la última", METRICS, ("return max(scores)", "return scores[-1]"), loses=[F1_EDGES]),
-    wrong("F1, entre cero", METRICS, (SCORED, "precision, recall = common / len(found), common / len(words)\n        scores.append(2 * precision * recall / (precision + recall))"), loses=[F1_EDGES]),
+    wrong("F1, entre cero", METRICS, (SCORED, "precision, recall = common / len(found), common / len(words)\n        scores.append(2 * precision * recall / (precision + recall))"), loses=[F1_EDGES, EVALUATES]),
     wrong("F1, las vacías valen cero", METRICS, ("float(found == words) if empty", "0.0 if empty"), loses=[F1_EDGES]),
     wrong("F1, una vacía vale uno", METRICS, ("float(found == words) if empty", "1.0 if empty"), loses=[F1_EDGES]),
     wrong("F1, siempre en español", METRICS, ("normalize_answer(prediction, language).split()", "normalize_answer(prediction).split()"), ("words = normalize_answer(gold, language).split()", "words = normalize_answer(gold).split()"), loses=[F1_EDGES]),
     wrong("no lee la pregunta", TRAIN, (READER, BLIND), loses=[LEARNS]),
     wrong("la pregunta, resumida: atención uniforme", TRAIN, (READER, FLOW.format("def similarity(self, context, question):\n            return 0 * super().similarity(context, question)")), loses=[LEARNS]),
     wrong("sin atención: la media, y sin productos", TRAIN, (READER, FLOW.format("def forward(self, context, question, context_mask=None, question_mask=None):\n            u = question.mean(1, keepdim=True).expand_as(context)\n            return torch.cat([context, u, 0 * u, 0 * u], dim=-1)")), loses=[LEARNS]),
-    wrong("no da el paso", TRAIN, ("            optimizer.step()\n", ""), loses=[LEARNS, LOOP]),
-    wrong("no retropropaga", TRAIN, ("            loss.backward()\n", ""), loses=[LEARNS, LOOP]),
+    wrong("no da el paso", TRAIN, ("            optimizer.step()\n", ""), loses=[LEARNS, LOOP, TUNES]),
+    wrong("no retropropaga", TRAIN, ("            loss.backward()\n", ""), loses=[LEARNS, LOOP, TUNES]),
     wrong("un solo lote por vuelta", TRAIN, ("losses.append(loss.item())", "losses.append(loss.item())\n            break"), loses=[LEARNS]),
     wrong("solo aprende el principio", TRAIN, ("loss = span_loss(model, {name: tensor[rows] for name, tensor in data.items()})", 'loss = F.cross_entropy(model(data["context"][rows], data["query"][rows])[0], data["start"][rows])'), loses=[LEARNS, LOOP]),
     wrong("se queda en modo entrenamiento", TRAIN, ("    model.eval()\n    return means", "    return means"), loses=[LOOP]),
@@ -447,22 +451,22 @@ WRONG_4C = [
     wrong("una pérdida por lote", TRAIN, ("means.append(sum(losses) / len(losses))", "means += losses"), loses=[LOOP]),
     wrong("la suma de las pérdidas", TRAIN, ("means.append(sum(losses) / len(losses))", "means.append(sum(losses))"), loses=[LOOP]),
     wrong("devuelve tensores", TRAIN, ("losses.append(loss.item())", "losses.append(loss.detach())"), loses=[LOOP]),
-    wrong("un paso de aprendizaje fijo", TRAIN, ("lr=lr)", "lr=1e-2)"), loses=[LOOP, TUNES]),
+    wrong("un paso de aprendizaje fijo", TRAIN, ("lr=lr)", "lr=1e-2)"), loses=[LOOP]),
     wrong("evalúa en modo entrenamiento", EVALUATE, ("    model.eval()\n", ""), loses=[EVALUATES]),
     wrong("evalúa con los dos argmax", EVALUATE, ('decode_span(*scores, data["context"] != PAD)', "[s.argmax(1) for s in scores]"), loses=[EVALUATES]),
     wrong("evalúa con tramos de una palabra", EVALUATE, ('decode_span(*scores, data["context"] != PAD)', 'decode_span(*scores, data["context"] != PAD, 1)'), loses=[EVALUATES]),
     wrong("evalúa con las reglas del inglés", EVALUATE, ("metric(text, e.answers)", 'metric(text, e.answers, "en")'), loses=[EVALUATES]),
     wrong("cambia EM por F1", EVALUATE, ("for metric in (exact_match, f1_score)", "for metric in (f1_score, exact_match)"), loses=[EVALUATES]),
     wrong("suma en vez de media", EVALUATE, ("for text, e in zip(texts, examples)) / len(examples)", "for text, e in zip(texts, examples))"), loses=[EVALUATES]),
-    wrong("no fija la semilla", EVALUATE, ("        set_seed(seed)\n", ""), loses=[TUNES]),
-    wrong("fija la semilla una sola vez", EVALUATE, ("    for options in grid:\n        set_seed(seed)\n", "    set_seed(seed)\n    for options in grid:\n"), loses=[TUNES]),
-    wrong("sigue con el mismo modelo", EVALUATE, ("    for options in grid:\n        set_seed(seed)\n        model = build_reader(vocab_size, options[\"dropout\"])\n", "    model = build_reader(vocab_size, grid[0][\"dropout\"])\n    for options in grid:\n        set_seed(seed)\n"), loses=[TUNES]),
-    wrong("mide con el entrenamiento", EVALUATE, ("exact_spans(model, validation)", "exact_spans(model, train)"), loses=[TUNES]),
-    wrong("elige la peor", EVALUATE, ("best = max(range", "best = min(range"), loses=[TUNES]),
-    wrong("elige la primera", EVALUATE, ('best = max(range(len(grid)), key=lambda i: results[i]["score"])', "best = 1"), loses=[TUNES]),
-    wrong("no entrena", EVALUATE, ('        train_reader(model, train, options["epochs"], options["lr"])\n', "        model.eval()\n"), loses=[TUNES]),
-    wrong("ordena los resultados", EVALUATE, ("return grid[best], results", 'return grid[best], sorted(results, key=lambda row: row["lr"])'), loses=[TUNES]),
-    wrong("siempre una vuelta", EVALUATE, ('options["epochs"], options["lr"]', '0, options["lr"]'), loses=[TUNES]),
+    wrong("no fija la semilla", TUNE, ("        set_seed(seed)\n", ""), loses=[TUNES]),
+    wrong("fija la semilla una sola vez", TUNE, ("    for options in grid:\n        set_seed(seed)\n", "    set_seed(seed)\n    for options in grid:\n"), loses=[TUNES]),
+    wrong("sigue con el mismo modelo", TUNE, ("    for options in grid:\n        set_seed(seed)\n        model = build_reader(vocab_size, options[\"dropout\"])\n", "    model = build_reader(vocab_size, grid[0][\"dropout\"])\n    for options in grid:\n        set_seed(seed)\n"), loses=[TUNES]),
+    wrong("mide con el entrenamiento", TUNE, ("exact_spans(model, validation)", "exact_spans(model, train)"), loses=[TUNES]),
+    wrong("elige la peor", TUNE, ("best = max(range", "best = min(range"), loses=[TUNES]),
+    wrong("elige la primera", TUNE, ('best = max(range(len(grid)), key=lambda i: results[i]["score"])', "best = 1"), loses=[TUNES]),
+    wrong("no entrena", TUNE, ('        train_reader(model, train, options["epochs"], options["lr"])\n', "        model.eval()\n"), loses=[TUNES]),
+    wrong("ordena los resultados", TUNE, ("return grid[best], results", 'return grid[best], sorted(results, key=lambda row: row["lr"])'), loses=[TUNES]),
+    wrong("siempre una vuelta", TUNE, ('options["epochs"], options["lr"]', '0, options["lr"]'), loses=[TUNES]),
 ]  # fmt: skip
 
 RIGHT_4C = [
@@ -571,7 +575,7 @@ def f1_score(prediction, gold_answers, language="es"):
     ),
     Variant("el BiDAF con letras, y AdamW", TRAIN, [(READER, "return CharacterBiDAF("), ("torch.optim.Adam(", "torch.optim.AdamW(weight_decay=0.0, params="), ("            nn.utils.clip_grad_norm_(model.parameters(), 5.0)\n", "")]),
     Variant("el BiDAF de la lección, con dos capas", TRAIN, [("return ResidualBiDAF(", "return BiDAF("), (", modeling_layers=1", ""), ("torch.randperm(len(data[\"start\"])).split(32)", 'torch.randperm(len(data["start"])).split(32)[:]')]),
-    Variant("ajustar con una lista de tuplas", EVALUATE, [('best = max(range(len(grid)), key=lambda i: results[i]["score"])', 'best = sorted((-row["score"], i) for i, row in enumerate(results))[0][1]')]),
+    Variant("ajustar con una lista de tuplas", TUNE, [('best = max(range(len(grid)), key=lambda i: results[i]["score"])', 'best = sorted((-row["score"], i) for i, row in enumerate(results))[0][1]')]),
 ]  # fmt: skip
 
 EXERCISES = {"4a": WRONG_4A + RIGHT_4A, "4b": WRONG_4B + RIGHT_4B, "4c": WRONG_4C + RIGHT_4C}
