@@ -1007,10 +1007,17 @@ for name, (changes, (low, high)) in conditions.items():
     assert low <= min(known, unknown) and max(known, unknown) <= high
 
 # %% [markdown]
-# Las curvas:
+# Las curvas cuentan lo mismo. Todas bajan al principio: aprenden dónde están las tres respuestas. Para elegir entre las tres sin saber más,
+# la pérdida no puede bajar de $\ln 3$ por extremo, $2 \ln 3 \approx 2.20$ en total, y ahí se quedan los controles.
 
 # %% tags=["skip-execution", "nbval-ignore-output"]
 plot_losses(curves, window=10)
+for name, curve in curves.items():
+    print(
+        f"{name:18} pérdida al final {sum(curve[-20:]) / 20:.2f}   (2 ln 3 = {2 * math.log(3):.2f})"
+    )
+for name in ("sin pregunta", "atención uniforme"):
+    assert abs(sum(curves[name][-20:]) / 20 - 2 * math.log(3)) < 0.25
 
 # %% [markdown]
 # Tres lecturas:
@@ -1018,9 +1025,9 @@ plot_losses(curves, window=10)
 # - **La pregunta decide**, y resumirla no basta. Con atención uniforme el modelo tiene la pregunta entera, leída por su recurrente, y no
 #   pasa del azar entre tres: en la media caben los tres nombres, pero no de cuál se pregunta.
 # - **Las letras leen lo que no está en el vocabulario.** Los nombres desconocidos son el mismo embedding, y aun así se distinguen.
-# - **El eje equivocado es un error traicionero.** Normalizar por columnas no es BiDAF, y que aprenda o no depende de la semilla: una
-#   palabra que está en la pregunta se lleva igualmente su vector, y a veces el modelo se las arregla. Un entrenamiento no lo demuestra
-#   ni lo descarta; una propiedad, sí: lo que suma cada fila de C2Q.
+# - **El eje equivocado no es un detalle, y el acierto no es la manera de encontrarlo.** Una palabra que está en la pregunta se lleva su
+#   vector también por columnas, así que con más pasos o con otra semilla el modelo puede acabar acertando (pruébalo). Lo que delata el
+#   error siempre, entrenado o no, es una propiedad: lo que suma cada fila de C2Q.
 
 
 # %% tags=["skip-execution", "nbval-ignore-output"]
@@ -1055,7 +1062,7 @@ for name in ("known", "unknown"):
     print(
         f"{name:8} tal cual {right[0]:.3f}   pregunta de otro {right[1]:.3f}   sin letras {right[2]:.3f}"
     )
-    assert right[0] > 0.95 and max(right[1:]) < 0.6
+    assert right[0] > 0.9 and right[1] < 0.5 and (name == "known" or right[2] < 0.5)
 
 # %% [markdown]
 # ## 8. Visualización: los dos sentidos y los dos extremos
@@ -1126,6 +1133,7 @@ def draw_reading(context, question):
     axes[0].set_xticks(range(len(c2q[0])), example.question_tokens, rotation=60, ha="right")
     axes[0].set_yticks(range(len(c2q)), example.context_tokens)
     axes[0].set_title("C2Q: cada fila suma 1", fontsize=11)
+    axes[0].set(xlabel="Pregunta", ylabel="Contexto")
     plt.colorbar(image, ax=axes[0], label="Peso")
     draw_columns(axes[1], q2c, "Q2C: suma 1", example.context_tokens)
     draw_ends(axes[2], start, end, example.context_tokens)
@@ -1606,8 +1614,8 @@ grade("09_bidaf", "ej4a_medida", character_effect, BiDAF)
 # mismas sílabas en otro orden («Lanimo», «Nimola», «Molani»).
 #
 # 1. ¿Cuánto aciertan el modelo de la lección y el tuyo? Da números, con al menos dos semillas.
-# 2. El modelo de la lección, sin letras, acierta algo más que un tercio con los nombres conocidos (sección 7). ¿Por qué no acierta lo
-#    mismo que con ellas, si esos nombres están en su vocabulario?
+# 2. Si al modelo de la lección se le quitan las letras, baja también con los nombres conocidos (sección 7), que están en su vocabulario.
+#    ¿Por qué? ¿Le pasa lo mismo al tuyo? ¿Cómo medirías lo que vale el embedding de palabra **solo**?
 
 # %% [markdown] nbgrader={"grade_id": "ej4a_analisis", "grade": true, "solution": true, "points": 2}
 # <!-- ejercicio: ej4a_analisis -->
@@ -1615,7 +1623,7 @@ grade("09_bidaf", "ej4a_medida", character_effect, BiDAF)
 # (1) Se valora la prueba y sus números: se espera que los dos bajen respecto de los nombres distintos, y se puede comparar cuál baja menos;
 # con pocas semillas hay que dar la dispersión y no concluir de más. (2) El modelo se entrenó siempre con letras: al
 # quitarlas, la mitad del vector de cada palabra pasa a valer cero, una entrada que no vio nunca. Aprendió a apoyarse en las letras también
-# para las palabras conocidas, porque sirven para todas. Para saber lo que da el embedding solo hay que entrenar un modelo sin letras, o quitarlas
+# para las palabras conocidas, porque sirven para todas; cuánto, cambia de un codificador a otro y de una semilla a otra. Para saber lo que da el embedding solo hay que entrenar un modelo sin letras, o quitarlas
 # al azar durante el entrenamiento.
 # ### END SOLUTION
 
@@ -1810,9 +1818,12 @@ for name, model_class in (("BiDAF", BiDAF), ("con residuos", ResidualBiDAF)):
         )
         runs.append(gradient_norms(deep.to(device), batch))
     norms[name] = [sum(run[layer] for run in runs) / 3 for layer in LAYERS]
+    print(f"{name}:", "  ".join(f"{layer} {n:.3f}" for layer, n in zip(LAYERS, norms[name])))
+    ratios = [norm / norms[name][-1] for norm in norms[name]]
     print(
-        f"{name:12}", "  ".join(f"{layer} {norm:.3f}" for layer, norm in zip(LAYERS, norms[name]))
+        "   entre la de salida:", "  ".join(f"{layer} {r:.3f}" for layer, r in zip(LAYERS, ratios))
     )
+assert all(after > before for before, after in zip(*norms.values()))
 _, ax = plt.subplots(figsize=(7, 3), layout="constrained")
 rows = torch.arange(len(LAYERS))
 ax.bar(rows - 0.2, norms["BiDAF"], 0.4, color="#7fa8d1", edgecolor="black", label="BiDAF")
@@ -1821,6 +1832,11 @@ ax.set_xticks(rows, LAYERS)
 ax.set(yscale="log", ylabel="Norma del gradiente", title="De los datos (izquierda) a la pérdida")
 ax.legend(frameon=False)
 plt.show()
+
+# %% [markdown]
+# Llega más gradiente a **todas** las capas. Pero lee también la segunda línea de cada modelo: si divides por la norma de la capa de salida,
+# buena parte de la ventaja desaparece. La normalización de las ramas agranda lo que llega a la salida, y con ello todos los gradientes; el
+# atajo se nota sobre todo donde la comparación relativa también sube. Una figura de normas, sola, no distingue una cosa de la otra.
 
 # %% [markdown]
 # **Normas**: los valores, y que el modelo queda como estaba.
