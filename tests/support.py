@@ -101,20 +101,29 @@ def stock_grade(
     return sum(determine_grade(cell)[0] or 0 for cell in graded), step.nb
 
 
-def lost_checks(name: str, answers: dict[str, str], seed: int = 0) -> dict[str, str]:
-    """Las comprobaciones que pierden unas respuestas, y por qué, sin kernel ni cuaderno.
+def lost_checks(name: str, variant: Variant, seed: int = 0) -> dict[str, str]:
+    """Las comprobaciones que pierde una respuesta, y por qué, sin kernel ni cuaderno.
 
-    Como en una entrega, si falla una prueba visible se pierden todas las de su celda.
+    Se miran las de su ejercicio y las que dice perder. Como en una entrega, si falla una prueba
+    visible se pierden todas las de su celda.
     """
     master = _master(name)
     namespace = vars(load(master))
-    for source in answers.values():
+    for source in variant.answer(name).values():
         exec(compile(source, "<respuesta>", "exec"), namespace)
     lost = {}
     for cell in master.cells:
-        if is_grade(cell) and not is_solution(cell):
+        if not is_grade(cell) or is_solution(cell):
+            continue
+        names = {check.name for check in checks_of(name, grade_id(cell))}
+        if exercise_of(grade_id(cell)) == exercise_of(variant.cell) or names & variant.loses:
             lost |= _lost_in_cell(name, cell, namespace, seed)
     return lost
+
+
+def exercise_of(grade_id: str) -> str:
+    """El ejercicio de una celda: `ej2a` es el de `ej2a_mascara`."""
+    return grade_id.partition("_")[0]
 
 
 @cache
