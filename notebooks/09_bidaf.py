@@ -650,10 +650,11 @@ def make_example(context, question, answers):
 
 
 # %% tags=["export"]
-def read_squad(path, counts=None):
+def read_squad(path, counts=None, skip=()):
     """Los ejemplos de un archivo en formato SQuAD.
 
     Args:
+        skip: `id` de preguntas; los párrafos que tengan alguna no se leen.
         counts: si se da, un `Counter` donde apuntar de cuántas preguntas la respuesta estaba en su
             sitio («exactas»), de cuántas se ha encontrado en otro («recolocadas») y cuántas se
             descartan porque no la tienen o no está («descartadas»).
@@ -663,6 +664,8 @@ def read_squad(path, counts=None):
     with open(path, encoding="utf-8") as file:
         data = json.load(file)["data"]
     for paragraph in (p for article in data for p in article["paragraphs"]):
+        if any(qa["id"] in skip for qa in paragraph["qas"]):
+            continue
         context = paragraph["context"]
         for qa in paragraph["qas"]:
             answers = [(a["text"], a["answer_start"]) for a in qa["answers"]]

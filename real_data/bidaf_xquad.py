@@ -7,6 +7,7 @@ las mismas, que aquí se quita del entrenamiento. Los modelos y las medidas son 
 """
 
 import argparse
+import json
 import random
 import sys
 import time
@@ -27,17 +28,18 @@ BATCH = 32
 WINDOW = 4
 
 
-def question_ids(paragraph: dict) -> set[str]:
-    return {question["id"] for question in paragraph["qas"]}
+def question_ids(path: Path) -> set[str]:
+    paragraphs = (
+        p for article in json.loads(path.read_text())["data"] for p in article["paragraphs"]
+    )
+    return {question["id"] for paragraph in paragraphs for question in paragraph["qas"]}
 
 
 def read_data(nb: ModuleType) -> tuple[list, list]:
     """Los ejemplos de entrenamiento (SQuAD-es sin los párrafos de XQuAD) y los de prueba."""
-    test = nb.squad_paragraphs(fetch("xquad.es.json"))
-    tested = set().union(*map(question_ids, test))
-    training = nb.squad_paragraphs(fetch("dev-v1.1-es_small.json"))
-    kept = [paragraph for paragraph in training if not tested & question_ids(paragraph)]
-    return nb.read_squad(kept), nb.read_squad(test)
+    test = fetch("xquad.es.json")
+    training = nb.read_squad(fetch("dev-v1.1-es_small.json"), skip=question_ids(test))
+    return training, nb.read_squad(test)
 
 
 def context_vectors(examples: list, vocabulary: dict[str, int]) -> torch.Tensor:

@@ -409,6 +409,12 @@ def test_wrong_offsets_are_searched_again_or_dropped(tmp_path, answers, kind, sp
     assert "" not in example.answers
 
 
+def test_paragraphs_with_skipped_questions_are_not_read(tmp_path):
+    path = squad_file(tmp_path, "Nieva.", [{"text": "Nieva", "answer_start": 0}])
+    assert len(lesson.read_squad(path, skip={"2"})) == 1
+    assert lesson.read_squad(path, skip={"1"}) == []
+
+
 @needs_data
 def test_xquad_is_read_whole():
     counts = Counter()
