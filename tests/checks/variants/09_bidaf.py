@@ -73,12 +73,22 @@ WRONG_4A = [
         (LAST, "out[written] = states[torch.arange(len(n)), n - 1]"),
         loses=[EVERY],
     ),
-    wrong(
-        "el máximo de las salidas, contra los ceros del relleno",
+    Variant(
+        "convolución profunda con el relleno en el máximo",
         ENCODER,
-        (GRU_LAST, "states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=letters.size(1))"),
-        (LAST, "out[written] = states.amax(1)"),
-        loses=[LETTERS_PAD],
+        source='''
+class CharacterEncoder(nn.Module):
+    def __init__(self, char_vocab_size, char_dim, output_dim):
+        super().__init__()
+        self.embedding = nn.Embedding(char_vocab_size, char_dim, padding_idx=0)
+        self.first = nn.Conv1d(char_dim, 32, 5, padding=2)
+        self.second = nn.Conv1d(32, output_dim, 5, padding=2)
+
+    def forward(self, chars):
+        x = self.embedding(chars.flatten(0, 1)).transpose(1, 2)
+        return self.second(self.first(x).tanh()).amax(2).unflatten(0, chars.shape[:2])
+''',
+        loses=frozenset([*WORDS_CELL, OPTIONAL]),
     ),
     Variant(
         "una bolsa de letras",
