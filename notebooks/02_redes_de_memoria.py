@@ -17,7 +17,7 @@
 # | **Antes conviene saber** | embeddings y softmax; bucle de entrenamiento de PyTorch; ayuda haber visto el cuaderno 01 |
 # | **Artículo** | Sukhbaatar et al., *End-To-End Memory Networks* (2015), secciones 2 y 4 |
 #
-# Un modelo con atención mira una vez y responde. Hay preguntas para las que una mirada no basta: lo que se encuentra en
+# Un modelo con una sola atención mira una vez y responde. Hay preguntas para las que una mirada no basta: lo que se encuentra en
 # la primera dice **qué buscar en la segunda**. Una red de memoria guarda las frases de una historia como una lista de vectores y
 # da varios **saltos** sobre ella; en cada uno busca, lee y cambia su pregunta.
 
@@ -883,7 +883,7 @@ def draw_hops(ax, story, weights, support, title):
     image = ax.imshow(weights, vmin=0, vmax=1, cmap="cividis", aspect="auto")
     for i, row in enumerate(weights.tolist()):
         for k, weight in enumerate(row):
-            color = "white" if weight < 0.6 else "black"
+            color = "white" if weight < 0.5 else "black"
             ax.text(k, i, f"{weight:.2f}", ha="center", va="center", color=color)
     labels = [f"{'* ' if i in support else ''}{sentence}" for i, sentence in enumerate(story)]
     ax.set_yticks(range(len(story)), labels)
