@@ -1,6 +1,8 @@
 """Las comprobaciones contra respuestas correctas e incorrectas: `variants/NN_tema.py`.
 
-Cada incorrecta pierde exactamente lo que debe; cada correcta, de otro estilo, no pierde nada.
+Cada incorrecta pierde exactamente lo que debe; cada correcta, de otro estilo, no pierde nada. Son
+cientos: las correctas se miran con tres semillas y cada incorrecta con una de ellas; aisladas se
+corrigen todas, y con nbgrader de serie, una entrega de cada tres.
 """
 
 from importlib import import_module
@@ -27,8 +29,11 @@ def names(cases):
     return [f"{name[:2]}-{variant.name}" for name, variant in cases]
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-@pytest.mark.parametrize(("name", "variant"), WRONG, ids=names(WRONG))
+@pytest.mark.parametrize(
+    ("name", "variant", "seed"),
+    [(*case, i % 3) for i, case in enumerate(WRONG)],
+    ids=names(WRONG),
+)
 def test_wrong_solution_loses_exactly_its_checks(name, variant, seed):
     lost = lost_checks(name, variant, seed)
     assert set(lost) == variant.loses, lost
@@ -58,18 +63,18 @@ def test_every_exercise_has_eight_wrong_solutions_and_three_right_ones():
 
 # Una entrega lleva una respuesta a cada ejercicio: sus celdas de pruebas son distintas.
 SUBMISSIONS = [
-    (name, [variant for variant in chosen if variant])
+    (name, [variant for variant in chosen if variant], i % 3 == 0)
     for name, exercises in VARIANTS.items()
-    for chosen in zip_longest(*exercises.values())
+    for i, chosen in enumerate(zip_longest(*exercises.values()))
 ]
 
 
 @pytest.mark.parametrize(
-    ("name", "variants"),
+    ("name", "variants", "in_stock"),
     SUBMISSIONS,
-    ids=[f"{name[:2]}-{' y '.join(v.name for v in chosen)}" for name, chosen in SUBMISSIONS],
+    ids=[f"{name[:2]}-{' y '.join(v.name for v in chosen)}" for name, chosen, _ in SUBMISSIONS],
 )
-def test_variants_really_graded(name, variants, assignment):
+def test_variants_really_graded(name, variants, in_stock, assignment):
     answers = {}
     for variant in variants:
         answers |= variant.answer(name)
@@ -79,4 +84,5 @@ def test_variants_really_graded(name, variants, assignment):
     assert lost == frozenset().union(*(variant.loses for variant in variants))
     points = {check.name: check.points for check in checks_of(name)}
     assert graded.points == sum(points.values()) - sum(points[name] for name in lost)
-    assert stock_grade(submission, assignment(name))[0] == graded.points
+    if in_stock:
+        assert stock_grade(submission, assignment(name))[0] == graded.points
