@@ -165,16 +165,29 @@ def colab_python(tmp_path_factory):
     return python
 
 
+def imported(tree):
+    """Los paquetes que importa un programa."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module)
+    return {name.partition(".")[0] for name in names}
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="enlaza paquetes: no en Windows")
 @every_notebook
 def test_release_runs_alone(name, colab_python, tmp_path):
-    """Entero, con entrenamientos, y sin este paquete: solo fallan los huecos por resolver."""
+    """Sin este paquete, solo fallan los huecos por resolver, y no se importa nada más que Colab.
+
+    Los entrenamientos, que son el mismo código en la pareja, los repite nbval.
+    """
     notebook = published("release", name)
     client = NoWidgetsClient(
         notebook,
         timeout=300,
         allow_errors=True,
-        skip_cells_with_tag="",
         resources={"metadata": {"path": str(tmp_path)}},
     )
     client.create_kernel_manager()
@@ -189,6 +202,8 @@ def test_release_runs_alone(name, colab_python, tmp_path):
     exercises = min(i for i, c in enumerate(notebook.cells) if is_solution(c))
     assert failures
     assert min(failures) > exercises
+    code = "\n".join(c.source for c in notebook.cells if c.cell_type == "code")
+    assert imported(ast.parse(code)) <= {*COLAB, *sys.stdlib_module_names}
     # Sin resolver, las celdas de los ejercicios fallan con su nombre; las que miran su resultado,
     # porque falta una variable.
     assert set(failures.values()) <= {"NotImplementedError", "NameError"}
