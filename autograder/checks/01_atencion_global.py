@@ -401,6 +401,11 @@ def expect_same(found, expected, table, power: float, case: str, hint: str = "")
     comparan las puntuaciones, y que cada una sea la de su hipótesis.
     """
     found = normal(found)
+    expect(
+        all(math.isfinite(score) for _, score in found),
+        f"{case} alguna hipótesis vale -inf.",
+        "descarta las prolongaciones imposibles, que escriben relleno o inicio.",
+    )
     names = [list(tokens) for tokens, _ in found]
     expect(
         len(found) == len(expected),
