@@ -111,7 +111,7 @@ class CharacterEncoder(nn.Module):
 class CharacterEncoder(CharacterCNN):
     pass
 ''',
-        loses=frozenset([BEYOND]),
+        loses=frozenset([BEYOND, JOINS]),
     ),
     wrong(
         "falla con una palabra sin letras",
@@ -136,6 +136,12 @@ class CharacterEncoder(CharacterCNN):
         ENCODER,
         ("return out.unflatten(0, chars.shape[:2])", "return out.unflatten(0, chars.shape[1::-1]).transpose(0, 1)"),
         loses=[ALONE, OPTIONAL],
+    ),
+    wrong(
+        "se queda con la convolución de BiDAF",
+        UNION,
+        ("        self.char_encoder = CharacterEncoder(char_vocab_size, char_dim, char_dim)\n", ""),
+        loses=[JOINS],
     ),
     wrong("las letras, delante", UNION, ("[vectors, spelled]", "[spelled, vectors]"), loses=UNION_CELL),
     wrong("las letras, sin la palabra", UNION, (JOINED, "return self.positions(torch.cat([0 * vectors, spelled], dim=-1))"), loses=UNION_CELL),
