@@ -378,7 +378,9 @@ assert change.abs().max() == 0 and torch.allclose(alone[0].exp(), log_probs[1].e
 log_probs = small(document, question, torch.tensor([5, 0, 3]), torch.tensor([4, 4, 0]))
 loss = -(log_probs[0, document[0, 0]] + log_probs[2, document[2, 0]])
 loss.backward()
-print(f"pérdida: {loss.item():.3f}; palabras con -inf, por fila: {log_probs.isinf().sum(1).tolist()}")
+print(
+    f"pérdida: {loss.item():.3f}; palabras con -inf, por fila: {log_probs.isinf().sum(1).tolist()}"
+)
 assert log_probs[1].isinf().all() and loss.isfinite()
 assert all(p.grad.isfinite().all() for p in small.parameters())
 try:
@@ -422,15 +424,28 @@ assert moved["← en la última"] == 0
 
 
 # %% tags=["export"]
-PEOPLE = """Ana Luis Marta Pedro Lucía Diego Elena Hugo Carmen Jorge Sara Iván Nora Raúl Julia Pablo Rosa
-Andrés Clara Mario Irene Óscar Laura Tomás Paula Bruno Alicia Félix Sofía Simón Teresa Víctor Inés
-Adrián Olga Martín Silvia Rubén Eva Gonzalo""".split()
-CITIES = """Lima Quito Bogotá Madrid Sevilla Cuzco Rosario Puebla Caracas Montevideo Asunción Managua
-Granada Bilbao Toledo Oviedo Cádiz León Burgos Mérida Arequipa Cali Medellín Salta Mendoza Ushuaia
-Iquique Arica Temuco Cuenca Loja Oaxaca Tampico Mazatlán Veracruz Trujillo Piura Tacna Potosí
-Valdivia""".split()
-NEW_PEOPLE = "Camila Mateo Valeria Emilio Renata Joel Abril Fermín Noelia Ciro Daniela Omar".split()
-NEW_CITIES = "Sucre Girona Soria Lugo Ávila Jaén Camagüey Holguín Ponce Colón Zamora Teruel".split()
+PEOPLE = [
+    "Ana", "Luis", "Marta", "Pedro", "Lucía", "Diego", "Elena", "Hugo", "Carmen", "Jorge",
+    "Sara", "Iván", "Nora", "Raúl", "Julia", "Pablo", "Rosa", "Andrés", "Clara", "Mario",
+    "Irene", "Óscar", "Laura", "Tomás", "Paula", "Bruno", "Alicia", "Félix", "Sofía", "Simón",
+    "Teresa", "Víctor", "Inés", "Adrián", "Olga", "Martín", "Silvia", "Rubén", "Eva",
+    "Gonzalo",
+]  # fmt: skip
+CITIES = [
+    "Lima", "Quito", "Bogotá", "Madrid", "Sevilla", "Cuzco", "Rosario", "Puebla", "Caracas",
+    "Montevideo", "Asunción", "Managua", "Granada", "Bilbao", "Toledo", "Oviedo", "Cádiz",
+    "León", "Burgos", "Mérida", "Arequipa", "Cali", "Medellín", "Salta", "Mendoza", "Ushuaia",
+    "Iquique", "Arica", "Temuco", "Cuenca", "Loja", "Oaxaca", "Tampico", "Mazatlán",
+    "Veracruz", "Trujillo", "Piura", "Tacna", "Potosí", "Valdivia",
+]  # fmt: skip
+NEW_PEOPLE = [
+    "Camila", "Mateo", "Valeria", "Emilio", "Renata", "Joel", "Abril", "Fermín", "Noelia",
+    "Ciro", "Daniela", "Omar",
+]  # fmt: skip
+NEW_CITIES = [
+    "Sucre", "Girona", "Soria", "Lugo", "Ávila", "Jaén", "Camagüey", "Holguín", "Ponce",
+    "Colón", "Zamora", "Teruel",
+]  # fmt: skip
 PAD = 0
 VOCAB = ["·", "___", "visitó", *PEOPLE, *CITIES, *NEW_PEOPLE, *NEW_CITIES]
 VOCAB_SIZE = len(VOCAB)
@@ -594,6 +609,7 @@ def position_accuracy(reader, data, rows=None):
 # La celda entrena los tres, y el control «sin pregunta», que siempre lee el mismo hueco. La línea «al azar entre los nombres más nombrados» no
 # lee: como los cuatro aparecen lo mismo, debe quedarse en $1/4$.
 
+
 # %% tags=["skip-execution", "nbval-ignore-output"]
 def train_condition(name, reader_class, data, seed=0, steps=350):
     """Un lector entrenado, y su pérdida en cada paso."""
@@ -674,7 +690,9 @@ for own, other in TRIPS:
         rows = (data[3] == torch.tensor([own, other], device=device)).all(dim=1)
         values += [f(readers["suma"], data, rows) for f in (accuracy, position_accuracy)]
     by_trips[own, other] = values
-    print(f"{own}, {other}{'':22} {values[0]:11.3f} {values[1]:9.3f} {values[2]:14.3f} {values[3]:9.3f}")
+    print(
+        f"{own}, {other}{'':22} {values[0]:11.3f} {values[1]:9.3f} {values[2]:14.3f} {values[3]:9.3f}"
+    )
 assert by_trips[3, 1][0] > by_trips[3, 1][1] + 0.05
 assert by_trips[3, 1][2] > by_trips[3, 1][3] + 0.03
 assert all(abs(by_trips[n, 0][0] - by_trips[n, 0][1]) < 0.05 for n in (1, 2, 3))

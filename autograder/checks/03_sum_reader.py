@@ -1,8 +1,8 @@
 """Comprobaciones del cuaderno 03: `pointer_sum` (03a) y `QuestionEncoder` (03b).
 
-Los oráculos son bucles sobre cada ejemplo recortado a sus palabras, y la GRU de PyTorch leyendo cada
-pregunta sola. Las tolerancias son de 1e-5: con tan pocos números, el redondeo en precisión simple
-queda por debajo de 2e-6; donde los logaritmos llegan a cientos, 1e-3.
+Los oráculos son bucles sobre cada ejemplo recortado a sus palabras, y la GRU de PyTorch leyendo
+cada pregunta sola. Las tolerancias son de 1e-5: con tan pocos números, el redondeo en precisión
+simple queda por debajo de 2e-6; donde los logaritmos llegan a cientos, 1e-3.
 """
 
 import math
