@@ -886,12 +886,12 @@ for name in ("suma", "sin máscara"):
         print(f"{name:12} {columns:8} {right:8.3f} {mean:29.3f} {worst:20.3f}")
 assert untrained > 0.5 and lost["suma", 2024] == (0.0, 0.0)
 assert lost["sin máscara", 2024][0] > 3 * lost["sin máscara", 24][0]
-assert lost["sin máscara", 2024][1] > 0.2
+assert lost["sin máscara", 2024][1] > 3 * lost["sin máscara", 2024][0]
 
 # %% [markdown]
 # Sin entrenar, el relleno se lleva casi todo. Entrenado, el error **se esconde**: el lector aprende a dar a las palabras buenas puntuaciones muy por encima de 0, y
 # el acierto apenas lo delata. Pero el defecto sigue ahí: basta un lote más ancho para que la misma historia reciba otra
-# probabilidad, y en la peor de las historias el relleno se lleva una buena parte.
+# probabilidad. La media tranquiliza más de lo que debe: mira lo que pierde la peor de las historias.
 #
 # Lo delata una propiedad que se comprueba en una línea: el peso en el relleno es 0. El remedio es el de la sección 4: pasar la máscara, y aplicarla
 # **antes** de la softmax.
@@ -939,11 +939,7 @@ def pointer_sum(scores, document, mask, vocab_size):
     empty = ~mask.any(dim=1, keepdim=True)
     log_weights = scores.masked_fill(~(mask | empty), float("-inf")).log_softmax(dim=1)  # [B, T]
     mentions = F.one_hot(document, vocab_size).bool() & mask[..., None]  # [B, T, V]
-    absent = ~mentions.any(dim=1)
-    spread = log_weights[..., None].masked_fill(~mentions, float("-inf"))
-    # En una columna vacía, logsumexp de todo -inf daría nan en el gradiente.
-    sums = spread.masked_fill(absent[:, None], 0.0).logsumexp(dim=1)
-    return sums.masked_fill(absent, float("-inf"))
+    return log_weights[..., None].masked_fill(~mentions, float("-inf")).logsumexp(dim=1)
     ### END SOLUTION
 
 
@@ -1074,8 +1070,9 @@ grade("03_sum_reader", "ej03a_perdida", cloze_loss)
 #
 # <details><summary>Pista 2: los infinitos</summary>
 #
-# `logsumexp` de una columna que es toda $-\infty$ da $-\infty$, y su gradiente, `nan`. Lo mismo le pasa a la softmax de una fila entera. El truco es el
-# de la lección: calcula con un número cualquiera donde no hay nada, y pon el $-\infty$ al final con `masked_fill`, que corta el gradiente.
+# El `logsumexp` de PyTorch de todo $-\infty$ da $-\infty$, con gradiente 0: justo lo que pide una palabra ausente. La softmax de una fila entera a $-\infty$, en
+# cambio, da `nan`, y `log` de 0 tiene un gradiente infinito. El truco es el de la lección: calcula con un número cualquiera donde no hay nada, y pon el $-\infty$ al
+# final con `masked_fill`, que corta el gradiente.
 #
 # </details>
 #
@@ -1088,7 +1085,7 @@ grade("03_sum_reader", "ej03a_perdida", cloze_loss)
 # | las probabilidades no suman 1 con relleno | la máscara va después de la softmax |
 # | sale un número donde debería haber $-\infty$ | sumas una constante antes del logaritmo, o repartes otra vez sobre el vocabulario |
 # | `-inf` donde la puntuación es muy baja | pasas por `softmax` y `log`: no salgas de los logaritmos |
-# | `nan` en el gradiente y no en el resultado | un `logsumexp` o una softmax de todo $-\infty$ |
+# | `nan` en el gradiente y no en el resultado | una softmax de todo $-\infty$, o un `log` de 0 |
 # | `value cannot be converted to type c10::Half without overflow` | $-10^{10}$ no cabe en 16 bits |
 # | la pérdida es infinita | promedias también los huecos imposibles |
 #
