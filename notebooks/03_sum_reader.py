@@ -670,11 +670,11 @@ for name in ("sin pregunta", "al azar entre los más nombrados"):
 # suele ser la buena. Lo que no puede es **escribir** un nombre cuya fila de la capa de salida no ha recibido más que empujones hacia abajo. El atado se
 # defiende a medias: tiene que reconstruir el vector del nombre desde los estados. La suma no tiene que reconstruir nada.
 #
-# No todo es mérito de señalar en la columna de los vistos: el generativo tiene muchos más parámetros que aprender en los mismos pasos, y con más pasos
-# subiría. La de los nuevos es otra cosa: más pasos no le dan lo que le falta.
+# La columna de los vistos no compara techos: con los mismos pasos, la curva del generativo todavía va por detrás, y quizá subiría con más (no lo hemos
+# medido). La de los nuevos es otra cosa: más pasos con los mismos nombres no le dan lo que le falta.
 #
 # Tampoco la suma es igual de buena en las dos columnas: aprendió con ochenta nombres a comparar vectores, y con otros algo se pierde. (Una semilla; las
-# pruebas del curso lo repiten con tres.)
+# pruebas del curso repiten la suma con tres.)
 #
 # ### ¿Hace falta sumar?
 #
@@ -700,7 +700,7 @@ assert all(abs(by_trips[n, 0][0] - by_trips[n, 0][1]) < 0.05 for n in (1, 2, 3))
 # %% [markdown]
 # Si nadie apoya a la rival, da casi igual: todas las posiciones atendidas llevan la misma palabra. La diferencia está en la última fila, donde las pruebas se
 # contradicen. Ahí la posición más atendida es una de cuatro menciones, tres de la respuesta y una de la rival: quien elija una sin más acierta
-# $3/4$. La suma las **cuenta**: tres pesos contra uno.
+# $3/4$, que es más o menos lo que acierta la posición. La suma las **cuenta**: tres pesos contra uno.
 #
 # ### ¿Y si $\leftarrow$ se toma en la última palabra?
 #
@@ -711,10 +711,10 @@ readers["← en la última"], _ = train_condition("← en la última", LastToken
 for name in ("suma", "← en la última"):
     values = [accuracy(readers[name], data) for data in (seen_test, new_test)]
     print(f"{name:16} vistos {values[0]:.3f}  nuevos {values[1]:.3f}")
-assert values[0] > 0.9
+assert values[0] > results["suma"][0] - 0.03 and values[1] > results["suma"][1] - 0.06
 
 # %% [markdown]
-# **No se nota**: acierta lo mismo, punto arriba o abajo. La otra mitad, $\rightarrow$, ya lo ha leído todo, y con preguntas de tres palabras le sobra. Un error
+# **No se nota**: con esta semilla no acierta menos. La otra mitad, $\rightarrow$, ya lo ha leído todo, y con preguntas de tres palabras le sobra. Un error
 # que el acierto no delata sigue siendo un error: con preguntas largas la mitad del resumen no serviría de nada. Lo delató una propiedad (cambia una palabra y mira qué
 # se mueve), y es la que comprobarás en el ejercicio 03b.
 
@@ -812,16 +812,21 @@ def mean_share(times, count=30):
 
 
 # %% [markdown]
-# De cero a cinco viajes.
+# De cero a cinco viajes; y, para más tarde, qué palabra gana si la temperatura es 100.
 
 # %% tags=["skip-execution", "nbval-ignore-output"]
 shares = [mean_share(times) for times in range(6)]
 for times, share in enumerate(shares):
     print(f"k = {times}: P media {share:.2f}   si todas valieran igual {times / (times + 2):.2f}")
+story = repeated_story(3, random.Random(1))
+flat = word_sums(read_story(readers["suma"], story, ["___", "visitó", "Soria"], 100.0), story)
+print(f"con temperatura 100 gana «{max(flat, key=flat.get)}»")
 assert shares[1] < 0.5 < shares[5] and shares[1] < shares[3] < shares[5]
+assert all(abs(share - k / (k + 2)) < 0.15 for k, share in enumerate(shares))
+assert max(flat, key=flat.get) == "visitó"
 
 # %% [markdown]
-# Más menciones, más probabilidad, aunque no exactamente la de la cuenta: nadie obligó al lector a dar el mismo peso a todas. Mueve los controles. La **temperatura**
+# Más menciones, más probabilidad, y cerca de la cuenta, aunque nadie obligó al lector a dar el mismo peso a todas: los de la figura no lo son. Mueve los controles. La **temperatura**
 # divide las puntuaciones antes de la softmax: hacia 0, un solo peso se lo lleva todo y sumar ya no cambia nada; muy alta, todas las posiciones pesan lo
 # mismo y gana la palabra más frecuente, que no es un nombre. ¿Con qué $k$ cambia la respuesta? ¿Depende de la temperatura? (Si el control no aparece, ejecuta el cuaderno
 # entero: hace falta el modelo entrenado.)

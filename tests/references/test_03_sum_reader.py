@@ -272,6 +272,19 @@ def trained(reader_class, data, seed, steps):
     return reader
 
 
+def duel(same_city):
+    """Cuántas veces gana la rival, con tres viajes contra uno, a la ciudad preguntada o a otra."""
+    rng, documents, questions, rivals = random.Random(0), [], [], []
+    for _ in range(400):
+        (p, q), (c, d) = rng.sample(lesson.PEOPLE, 2), rng.sample(lesson.CITIES, 2)
+        trips = [(p, c)] + [(q, c if same_city else d)] * 3
+        rng.shuffle(trips)
+        documents.append([word for person, city in trips for word in (person, "visitó", city)])
+        questions.append(["___", "visitó", c])
+        rivals.append(lesson.WORD_ID[q])
+    return lesson.to_ids(documents), lesson.to_ids(questions), torch.tensor(rivals)
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_sum_names_new_words_and_counts_mentions(stories, seed):
     train, seen, new = stories
@@ -288,6 +301,9 @@ def test_the_sum_names_new_words_and_counts_mentions(stories, seed):
         lesson.position_accuracy(reader, seen, ~disputed),
     )
     assert abs(agreed[0] - agreed[1]) < 0.05
+    # Lo que dice la solución de 03a: cuenta las menciones que encajan con la pregunta.
+    assert lesson.accuracy(reader, duel(same_city=True)) > 0.75
+    assert lesson.accuracy(reader, duel(same_city=False)) < 0.15
 
 
 def test_the_generative_head_cannot_name_new_words(stories):
