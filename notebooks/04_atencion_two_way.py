@@ -186,8 +186,8 @@ def last_real(states, mask):
 # ### Palabra por palabra
 #
 # Lo primero que hace la capa es poner ceros en el relleno. No basta con darle peso 0: si allí hay un `nan`, $0 \cdot$ `nan` es
-# `nan` (sección 9). Los pesos que puntúan empiezan más grandes de lo habitual: con los de serie, la atención empieza casi uniforme y
-# tarda mucho más en decidirse.
+# `nan` (sección 9). Los pesos que puntúan empiezan más grandes de lo habitual, para que la atención no empiece casi
+# uniforme.
 
 
 # %% tags=["export"]
@@ -205,8 +205,8 @@ class WordByWordAttention(nn.Module):
         for name in ("W_y", "W_h", "W_r", "W_t", "W_p", "W_x"):
             setattr(self, name, nn.Linear(hidden_dim, hidden_dim, bias=False))
         self.w = nn.Linear(hidden_dim, 1, bias=False)
-        for layer in (self.W_y, self.W_h, self.w):  # si no, tarda en dejar de ser uniforme
-            nn.init.xavier_uniform_(layer.weight, gain=2.0)
+        for layer, gain in ((self.W_y, 3.0), (self.W_h, 3.0), (self.w, 2.0)):
+            nn.init.xavier_uniform_(layer.weight, gain=gain)  # para no empezar uniforme
 
     def attend(self, keys, query, mask):
         """Los pesos de un paso: keys `[B, S, H]`, query `[B, H]`, mask `[B, S]` → `[B, S]`."""
@@ -445,7 +445,8 @@ with torch.no_grad():
             assert torch.allclose(maps[b, t, :S], torch.tensor(alpha), atol=1e-6)
         expected = torch.tanh(layer.W_p(r) + layer.W_x(hypothesis[b, N - 1]))
         assert torch.allclose(h_star[b], expected, atol=1e-6)
-print("igual que los bucles; las filas suman", maps.sum(-1).tolist())
+sums = [[round(total, 6) for total in row] for row in maps.sum(-1).tolist()]
+print("igual que los bucles; las filas suman", sums)
 
 # %% [markdown]
 # **El relleno no influye, aunque sea `nan`.** Ponemos `nan` en todo lo que la máscara tapa, en las dos capas. Nada se mueve, y los
@@ -479,7 +480,7 @@ print("cambio al cambiar una premisa tapada:", [change.item() for change in chan
 print("pesos:", layer(premise, hypothesis, nothing)[1].abs().max().item())
 half = [x.half() for x in (premise, hypothesis)]
 outputs = layer.half()(*half, *masks)[0], pair_layer.half()(*half, *masks)
-print("en 16 bits:", [(str(x.dtype), bool(x.isfinite().all())) for x in outputs])
+print("en 16 bits, finitos:", [bool(x.isfinite().all()) for x in outputs])
 assert max(changes) == 0 and all(x.isfinite().all() for x in outputs)
 
 # %% [markdown]
@@ -496,7 +497,7 @@ KINDS = {
     "músico": ["pianista", "violinista", "flautista"],
     "atleta": ["remero", "ciclista", "tenista"],
 }
-KIND_OF = {name: kind for kind, names in KINDS.items() for name in names}
+KIND_OF = {name: kind for kind in KINDS for name in KINDS[kind]}
 NOUNS = [*KINDS, *KIND_OF]
 VERBS = ["come", "corre", "duerme"]
 FORMS = {
@@ -668,6 +669,11 @@ def random_fact(rng, hypothesis, wanted, verbs, reserved):
             return fact
 
 
+# %% [markdown]
+# Y el cuadrado: la frase $j$ de la premisa $i$ se elige para que la hipótesis $j$ tenga su etiqueta, y después se barajan.
+
+
+# %% tags=["export"]
 def random_square(rng, reserved=False):
     """Los nueve pares `(premise, hypothesis, label)` de un cuadrado latino."""
     hypotheses = random_hypotheses(rng, reserved)
@@ -1072,8 +1078,8 @@ assert 0 < padded < len(premises)
 # parámetros. Un paso más, y no queda modelo.
 #
 # El remedio es **elegir**: `masked_fill(~mask, 0)` o `torch.where`, y hacerlo al entrar, antes de cualquier cuenta. Además, el gradiente de lo
-# que no se elige es exactamente 0, como se vio en la sección 5. Limpiar después, con `nan_to_num` en la salida, esconde el síntoma y
-# deja el `nan` en los gradientes; en el ejercicio 04b lo comprobarás.
+# que no se elige es exactamente 0, como se vio en la sección 5. Limpiar después, con `nan_to_num` en la salida, no
+# arregla nada: lo que se supiera de esas premisas ya se ha perdido.
 
 # %% [markdown]
 # ## 10. Ejercicios
@@ -1411,7 +1417,8 @@ grade("04_atencion_two_way", "ej04b_bordes", masked_mean)
 # <details><summary>Pista 1: elegir, no multiplicar</summary>
 #
 # Multiplicar por 0 no borra un `nan`; **elegir**, sí. `torch.where` y `masked_fill` eligen, y su gradiente en lo que no se eligió es
-# exactamente 0. Pero tienen que ir **antes** de la suma: después, el `nan` ya está mezclado con lo bueno.
+# exactamente 0. Pero tienen que ir **antes** de la suma: después, el `nan` ya está
+# mezclado con lo bueno.
 #
 # </details>
 #
@@ -1428,7 +1435,7 @@ grade("04_atencion_two_way", "ej04b_bordes", masked_mean)
 # |---|---|
 # | la media sale más pequeña cuanto más relleno hay | divides entre $T$ |
 # | `nan` en la media, aunque el relleno esté enmascarado | multiplicas por la máscara |
-# | la media bien y `nan` en los gradientes | el `nan` entró en una cuenta y lo limpiaste después |
+# | la media bien, y el gradiente es 0 o no llega | sobra un `detach` o un `.data` |
 # | un `nan` de una palabra real desaparece | `nan_to_num` o `nanmean`, que no distinguen lo real del relleno |
 # | bien con máscaras bool, y mal con una de decimales | usas sus valores como pesos, o `~` sobre enteros |
 # | `inf` en 16 bits | la suma pasa de 65504 antes de dividir |

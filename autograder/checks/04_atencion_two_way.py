@@ -169,6 +169,18 @@ def dropout_only_on_the_output(DotWordByWord):
 # --- 04a: relleno ---------------------------------------------------------------------------------
 
 
+def expect_finite_gradients(layer, premise, hypothesis, case: str) -> None:
+    """Falla si tras retropropagar hay algún gradiente que no sea finito."""
+    for name, value in [
+        ("premise", premise),
+        ("hypothesis", hypothesis),
+        *layer.named_parameters(),
+    ]:
+        expect(value.grad is not None, f"El gradiente no llega a {name}, {case}.")
+        hint = "el nan no debe llegar a existir: limpiarlo al final no limpia los gradientes."
+        expect_finite(value.grad, f"el gradiente de {name}, {case}", hint)
+
+
 @check("ej04a_relleno", "Con relleno en la premisa, los pesos son los de la recortada", points=1.5)
 def padded_premise(DotWordByWord):
     layer, W = layer_with_weights(DotWordByWord)
@@ -213,10 +225,7 @@ def nan_in_padding(DotWordByWord):
             hint = "un peso 0 no basta: 0 por nan es nan."
             expect_close(output, wanted, f"los valores de {name}, con {value} en el relleno", hint)
         (found[0].sum() + found[1].pow(2).sum()).backward()
-        for name, x in zip(("premise", "hypothesis"), inputs, strict=True):
-            what = f"el gradiente de {name}, con {value} en el relleno"
-            expect(x.grad is not None, f"No hay {what}.")
-            expect_finite(x.grad, what, "limpiarlo al final no limpia el gradiente.")
+        expect_finite_gradients(layer, *inputs, case=f"con {value} en el relleno")
 
 
 @check("ej04a_relleno", "Sin premisa: pesos cero, y gradientes finitos", points=1.0)
@@ -224,13 +233,14 @@ def empty_premise(DotWordByWord):
     layer, W = layer_with_weights(DotWordByWord)
     premise, hypothesis = sentences()
     premise.requires_grad_()
+    hypothesis.requires_grad_()
     h_star, maps = layer(premise, hypothesis, masks_for([5, 0, 2], 5))
     largest = maps[1].detach().abs().max().item()
     expect(largest == 0, f"Sin premisa, los pesos deberían ser 0 y llegan a {largest:.2g}.")
-    expected = torch.tanh(W["W_x"] @ hypothesis[1, -1])
+    expected = torch.tanh(W["W_x"] @ hypothesis[1, -1].detach())
     expect_close(h_star[1], expected, "los valores de h* sin premisa", "r es 0: queda tanh(W_x h).")
-    h_star.sum().backward()
-    expect_finite(premise.grad, "el gradiente de la premisa, si una está vacía")
+    (h_star.sum() + maps.pow(2).sum()).backward()
+    expect_finite_gradients(layer, premise, hypothesis, case="si una premisa está vacía")
 
 
 @check("ej04a_relleno", "En 16 bits", points=0.5)
@@ -268,7 +278,7 @@ def mean_of_the_real(masked_mean):
         states = torch.randn(4, 5, size) * 3
         expected = loop_mean(states, MASK)
         hint = "cada fila se divide entre sus palabras reales."
-        expect_close(masked_mean(states, MASK), expected, "las medias", hint)
+        expect_close(masked_mean(states, MASK.clone()), expected, "las medias", hint)
 
 
 @check("ej04b_media", "Con máscaras bool, enteras y decimales", points=1.0)
@@ -297,7 +307,7 @@ def nothing_leaks(masked_mean):
     for value in (1e4, math.nan, math.inf, -math.inf):
         dirty = states.masked_fill(~MASK[..., None], value)
         hint = "multiplicar por 0 no borra un nan; elegir, sí."
-        expect_close(masked_mean(dirty, MASK), expected, f"las medias, con {value}", hint)
+        expect_close(masked_mean(dirty, MASK.clone()), expected, f"las medias, con {value}", hint)
 
 
 @check("ej04b_relleno", "El gradiente: 1/n en lo real, y 0 en el relleno", points=1.0)
@@ -306,9 +316,9 @@ def gradient_is_one_over_n(masked_mean):
     states = torch.randn(4, 5, 3)
     for value in (0.0, math.nan, math.inf):
         dirty = states.masked_fill(~MASK[..., None], value).requires_grad_()
-        masked_mean(dirty, MASK).sum().backward()
+        masked_mean(dirty, MASK.clone()).sum().backward()
         expect(dirty.grad is not None, "La media se separó del grafo.", "¿sobra un detach?")
-        hint = "el nan no debe entrar en ninguna cuenta: limpiarlo después no limpia el gradiente."
+        hint = "cada palabra real aporta 1/n a la media de su fila, y el relleno, nada."
         expect_close(dirty.grad, expected, f"los gradientes, con {value} en el relleno", hint)
 
 
@@ -323,7 +333,7 @@ def real_nan_is_seen(masked_mean):
         wanted[2, 1] = value
         hint = "esconder un nan de verdad tapa un error."
         what = f"las medias, con {value} en una palabra real"
-        expect_close(masked_mean(dirty, MASK), wanted, what, hint)
+        expect_close(masked_mean(dirty, MASK.clone()), wanted, what, hint)
 
 
 # --- 04b: bordes ----------------------------------------------------------------------------------

@@ -303,3 +303,33 @@ def test_data_are_deterministic_and_use_the_vocabulary():
     assert torch.equal(first[2].bincount(), torch.full((3,), 90))
     for fact in ([form, "gato", "come"] for form in lesson.FORMS):
         assert set(lesson.words_of(fact)) <= set(lesson.VOCAB)
+
+
+# --- Los experimentos, con tres semillas ----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    return lesson.make_pairs(3000, 1), lesson.make_pairs(120, 2, reserved=True)
+
+
+def reached(pairs, name, steps, seed):
+    train, test = pairs
+    return lesson.accuracy(lesson.train(name, train, steps, seed)[0], *test)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_summary_reader_learns_the_task(pairs, seed):
+    assert reached(pairs, "que resume", 300, seed) > 0.95
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_without_order_it_does_not(pairs, seed):
+    assert reached(pairs, "bolsa de palabras", 300, seed) < 0.65
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_one_sentence_alone_says_nothing(pairs, which):
+    """Con una LSTM y el doble de pasos que en el cuaderno, al azar."""
+    hidden = [lesson.hide(data, which) for data in pairs]
+    assert 0.25 < reached(hidden, "que resume", 200, 1) < 0.42

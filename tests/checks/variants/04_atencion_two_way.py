@@ -23,7 +23,6 @@ NOTHING = "Sin palabras: ceros, y gradientes finitos"
 WIDE = "En 16 bits, aunque la suma no quepa"
 UNTOUCHED = "No cambia lo que recibe"
 SHAPE = "ValueError si la máscara no es [B, T]"
-ALL_A = [SHAPES, MATRICES, FIRST, LATER, OUTPUT, GRADIENT, DROPOUT, PREMISE, LAST, NAN, EMPTY, HALF]
 
 LAYER, MEDIA = "ej04a_clase", "ej04b_funcion"
 QUERY = "query = self.W_h(hypothesis[:, t]) + self.W_r(memory)"
@@ -48,7 +47,7 @@ WRONG_A = [
     wrong("r se olvida en cada paso", LAYER, (QUERY, "memory = torch.zeros_like(memory)\n            " + QUERY), loses=[LATER, OUTPUT, GRADIENT, PREMISE, LAST]),
     wrong("sin tanh(W_t r)", LAYER, (MEMORY, "memory = reread"), loses=[LATER, OUTPUT, GRADIENT, PREMISE, LAST]),
     wrong("W_t r, sin tanh", LAYER, (MEMORY, "memory = reread + self.W_t(memory)"), loses=[LATER, OUTPUT, PREMISE, LAST]),
-    wrong("tanh de lo recién releído", LAYER, (MEMORY, "memory = reread + torch.tanh(self.W_t(reread))"), loses=[LATER, OUTPUT, PREMISE, LAST]),
+    wrong("tanh de lo recién releído", LAYER, (MEMORY, "memory = reread + torch.tanh(self.W_t(reread))"), loses=[LATER, OUTPUT, GRADIENT, DROPOUT, PREMISE, LAST]),
     wrong("lo recordado no pasa por W_t", LAYER, (MEMORY, "memory = reread + torch.tanh(memory)"), loses=[LATER, OUTPUT, GRADIENT, PREMISE, LAST]),
     wrong("la consulta, sin W_h h", LAYER, (QUERY, "query = self.W_r(memory)"), loses=[FIRST, LATER, GRADIENT, PREMISE]),
     wrong(
@@ -60,13 +59,13 @@ WRONG_A = [
     wrong("todas las consultas, con la última palabra", LAYER, (QUERY, "query = self.W_h(hypothesis[:, -1]) + self.W_r(memory)"), loses=[FIRST, LATER, PREMISE]),
     wrong("sin dividir entre la raíz de H", LAYER, (SCORES, "scores = (keys @ query[..., None]).squeeze(-1)"), loses=[FIRST, LATER, PREMISE]),
     wrong("las claves, sin W_y", LAYER, ("keys = self.W_y(premise)", "keys = premise"), loses=[FIRST, LATER, GRADIENT, PREMISE]),
-    wrong("los valores son las claves", LAYER, (REREAD, "reread = (weights[:, None] @ keys).squeeze(1)"), loses=ALL_A),
-    wrong("softmax sobre el lote", LAYER, (SOFTMAX, "weights = scores.softmax(0) * premise_mask"), loses=ALL_A),
-    wrong("sin softmax: sigmoides", LAYER, (SOFTMAX, "weights = torch.sigmoid(scores) * premise_mask"), loses=ALL_A),
-    wrong("sin máscara de la premisa", LAYER, (SOFTMAX, "weights = scores.softmax(-1)"), loses=[PREMISE, NAN, EMPTY]),
+    wrong("los valores son las claves", LAYER, (REREAD, "reread = (weights[:, None] @ keys).squeeze(1)"), loses=[LATER, OUTPUT, GRADIENT, DROPOUT, PREMISE, LAST]),
+    wrong("softmax sobre el lote", LAYER, (SOFTMAX, "weights = scores.softmax(0) * premise_mask"), loses=[FIRST, LATER, PREMISE]),
+    wrong("sin softmax: sigmoides", LAYER, (SOFTMAX, "weights = torch.sigmoid(scores) * premise_mask"), loses=[FIRST, LATER, OUTPUT, GRADIENT, DROPOUT, PREMISE]),
+    wrong("sin máscara de la premisa", LAYER, (SOFTMAX, "weights = scores.softmax(-1)"), loses=[PREMISE, LAST, NAN, EMPTY, HALF]),
     wrong("la máscara, después de la softmax", LAYER, (SOFTMAX, "weights = scores.softmax(-1) * premise_mask"), loses=[PREMISE]),
     wrong("puntuaciones por máscara", LAYER, (SOFTMAX, "weights = (scores * premise_mask).softmax(-1) * premise_mask"), loses=[PREMISE]),
-    wrong("la máscara, al revés", LAYER, (SOFTMAX, "weights = masked_softmax(scores, ~premise_mask)"), loses=ALL_A),
+    wrong("la máscara, al revés", LAYER, (SOFTMAX, "weights = masked_softmax(scores, ~premise_mask)"), loses=[MEAN, KINDS, LEAK, SLOPE, SEEN, NOTHING, WIDE, UNTOUCHED, SHAPE]),
     wrong("menos infinito: nan sin premisa", LAYER, (SOFTMAX, 'weights = scores.masked_fill(~premise_mask, float("-inf")).softmax(-1)'), loses=[EMPTY]),
     wrong("nan limpiado al final", LAYER, (SOFTMAX, 'weights = (scores + torch.zeros_like(scores).masked_fill(~premise_mask, float("-inf"))).softmax(-1).nan_to_num(0.0)'), loses=[EMPTY]),
     wrong("uniforme si no hay premisa", LAYER, (SOFTMAX, "weights = scores.masked_fill(~premise_mask, -3e4).softmax(-1)"), loses=[EMPTY]),
@@ -79,17 +78,17 @@ WRONG_A = [
     wrong("hipótesis sin limpiar", LAYER, (CLEAN_H, "pass\n"), loses=[NAN]),
     wrong("premisa multiplicada por su máscara", LAYER, (CLEAN_P, "premise = premise * premise_mask[..., None]\n"), loses=[NAN]),
     wrong("todo con nan_to_num", LAYER, (CLEAN_P, "premise = premise.nan_to_num()\n"), loses=[NAN]),
-    wrong("h*, sin tanh", LAYER, (STAR, "h_star = self.dropout(self.W_p(r_last) + self.W_x(h_last))"), loses=[SHAPES]),
-    wrong("W_p y W_x, cambiadas", LAYER, (STAR, "h_star = self.dropout(torch.tanh(self.W_x(r_last) + self.W_p(h_last)))"), loses=[SHAPES]),
-    wrong("solo lo releído", LAYER, (STAR, "h_star = self.dropout(torch.tanh(self.W_p(r_last)))"), loses=[SHAPES]),
-    wrong("premisa e hipótesis, cambiadas", LAYER, (CLEAN_P, "premise, hypothesis, premise_mask, hypothesis_mask = hypothesis, premise, hypothesis_mask, premise_mask\n        premise = premise.masked_fill(~premise_mask[..., None], 0.0)\n"), loses=ALL_A),
+    wrong("h*, sin tanh", LAYER, (STAR, "h_star = self.dropout(self.W_p(r_last) + self.W_x(h_last))"), loses=[OUTPUT, GRADIENT, DROPOUT, LAST, EMPTY]),
+    wrong("W_p y W_x, cambiadas", LAYER, (STAR, "h_star = self.dropout(torch.tanh(self.W_x(r_last) + self.W_p(h_last)))"), loses=[OUTPUT, GRADIENT, DROPOUT, LAST, EMPTY]),
+    wrong("solo lo releído", LAYER, (STAR, "h_star = self.dropout(torch.tanh(self.W_p(r_last)))"), loses=[OUTPUT, GRADIENT, DROPOUT, LAST, EMPTY]),
+    wrong("premisa e hipótesis, cambiadas", LAYER, (CLEAN_P, "premise, hypothesis, premise_mask, hypothesis_mask = hypothesis, premise, hypothesis_mask, premise_mask\n        premise = premise.masked_fill(~premise_mask[..., None], 0.0)\n"), loses=[SHAPES, MATRICES, FIRST, LATER, OUTPUT, PREMISE, LAST, NAN, EMPTY, HALF]),
     wrong("dropout también al evaluar", LAYER, (STAR, "h_star = nn.functional.dropout(torch.tanh(self.W_p(r_last) + self.W_x(h_last)), self.dropout.p)"), loses=[DROPOUT]),
     wrong("sin dropout", LAYER, (STAR, "h_star = torch.tanh(self.W_p(r_last) + self.W_x(h_last))"), loses=[DROPOUT]),
     wrong("dropout en los pesos", LAYER, (SOFTMAX, "weights = self.dropout(masked_softmax(scores, premise_mask))"), loses=[DROPOUT]),
-    wrong("W_y, con sesgo", LAYER, (W_Y, "self.W_y = nn.Linear(hidden_dim, hidden_dim)"), loses=[MATRICES]),
+    wrong("W_y, con sesgo", LAYER, (W_Y, "self.W_y = nn.Linear(hidden_dim, hidden_dim)"), loses=[MATRICES, GRADIENT]),
     wrong("con un w que sobra", LAYER, (W_Y, W_Y + "\n        self.w = nn.Linear(hidden_dim, 1, bias=False)"), loses=[MATRICES, GRADIENT]),
-    wrong("la premisa, sin gradiente", LAYER, (REREAD, "reread = (weights[:, None] @ premise.detach()).squeeze(1)"), loses=[]),
-    wrong("los mapas, traspuestos", LAYER, (RETURN, "return h_star, torch.stack(maps, dim=2)"), loses=ALL_A),
+    wrong("la premisa, sin gradiente", LAYER, (REREAD, "reread = (weights[:, None] @ premise.detach()).squeeze(1)"), loses=[GRADIENT]),
+    wrong("los mapas, traspuestos", LAYER, (RETURN, "return h_star, torch.stack(maps, dim=2)"), loses=[SHAPES, MATRICES, FIRST, LATER, OUTPUT, PREMISE, LAST, NAN, EMPTY, HALF]),
 ]  # fmt: skip
 
 RIGHT_A = [
@@ -176,32 +175,32 @@ class DotWordByWord(nn.Module):
 ]  # fmt: skip
 
 WRONG_B = [
-    wrong("multiplica por la máscara", MEDIA, (TOTAL, "total = (states * real[..., None]).sum(1, dtype=torch.float32)"), loses=[LEAK, SLOPE]),
-    wrong("sin máscara en la suma", MEDIA, (TOTAL, "total = states.sum(1, dtype=torch.float32)"), loses=[MEAN]),
-    wrong("divide entre T", MEDIA, (DIVIDE, "return (total / states.size(1)).to(states.dtype)"), loses=[MEAN, KINDS, LEAK, SLOPE, SEEN]),
-    wrong("divide entre las palabras de todo el lote", MEDIA, (DIVIDE, "return (total / real.sum().clamp(min=1)).to(states.dtype)"), loses=[MEAN]),
-    wrong("divide entre la media de palabras del lote", MEDIA, (DIVIDE, "return (total / real.sum(1).float().mean().clamp(min=1)).to(states.dtype)"), loses=[MEAN]),
-    wrong("no divide", MEDIA, (DIVIDE, "return total.to(states.dtype)"), loses=[MEAN]),
+    wrong("multiplica por la máscara", MEDIA, (TOTAL, "total = (states * real[..., None]).sum(1, dtype=torch.float32)"), loses=[LEAK, SLOPE, SEEN, NOTHING]),
+    wrong("sin máscara en la suma", MEDIA, (TOTAL, "total = states.sum(1, dtype=torch.float32)"), loses=[MEAN, KINDS, LEAK, SLOPE, SEEN, NOTHING, WIDE, UNTOUCHED, SHAPE]),
+    wrong("divide entre T", MEDIA, (DIVIDE, "return (total / states.size(1)).to(states.dtype)"), loses=[MEAN, KINDS, LEAK, SLOPE, SEEN, WIDE]),
+    wrong("divide entre las palabras de todo el lote", MEDIA, (DIVIDE, "return (total / real.sum().clamp(min=1)).to(states.dtype)"), loses=[MEAN, KINDS, LEAK, SLOPE, SEEN, WIDE]),
+    wrong("divide entre la media de palabras del lote", MEDIA, (DIVIDE, "return (total / real.sum(1).float().mean().clamp(min=1)).to(states.dtype)"), loses=[MEAN, KINDS, LEAK, SLOPE, SEEN, WIDE]),
+    wrong("no divide", MEDIA, (DIVIDE, "return total.to(states.dtype)"), loses=[MEAN, KINDS, LEAK, SLOPE, SEEN, WIDE]),
     wrong("nan_to_num en todo", MEDIA, (TOTAL, "total = (states.nan_to_num() * real[..., None]).sum(1, dtype=torch.float32)"), loses=[SEEN]),
     wrong("nan_to_num en la media", MEDIA, (DIVIDE, "return (total / real.sum(1, keepdim=True)).nan_to_num(0.0).to(states.dtype)"), loses=[SEEN]),
     wrong("nan a cero y a correr: nansum", MEDIA, (TOTAL, "total = states.masked_fill(~real[..., None], 0.0).nansum(1, dtype=torch.float32)"), loses=[SEEN]),
-    wrong("nanmean sobre el relleno marcado", MEDIA, (TOTAL, "total = states.float().masked_fill(~real[..., None], float('nan')).nanmean(1)"), (DIVIDE, "return total.to(states.dtype)"), loses=[SEEN, NOTHING]),
-    wrong("sin clamp: 0 entre 0", MEDIA, (".clamp(min=1)", ""), loses=[NOTHING]),
-    wrong("suma uno al divisor", MEDIA, (".clamp(min=1)", " + 1"), loses=[MEAN]),
-    wrong("un épsilon en el divisor, y demasiado grande", MEDIA, (".clamp(min=1)", " + 1e-2"), loses=[MEAN]),
-    wrong("limpia después: nan en los gradientes", MEDIA, (TOTAL, "scaled = states * real[..., None]\n    total = torch.where(real[..., None], scaled, 0.0).sum(1, dtype=torch.float32)"), loses=[SLOPE]),
+    wrong("nanmean sobre el relleno marcado", MEDIA, (TOTAL, "total = states.float().masked_fill(~real[..., None], float('nan')).nanmean(1)"), (DIVIDE, "return total.to(states.dtype)"), loses=[SEEN, NOTHING, WIDE, UNTOUCHED, SHAPE]),
+    wrong("sin clamp: 0 entre 0", MEDIA, (".clamp(min=1)", ""), loses=[NOTHING, WIDE, UNTOUCHED, SHAPE]),
+    wrong("suma uno al divisor", MEDIA, (".clamp(min=1)", " + 1"), loses=[MEAN, KINDS, LEAK, SLOPE, SEEN, NOTHING, WIDE, UNTOUCHED, SHAPE]),
+    wrong("un épsilon en el divisor, y demasiado grande", MEDIA, (".clamp(min=1)", " + 1e-2"), loses=[MEAN, KINDS, LEAK, SLOPE, SEEN, NOTHING, WIDE, UNTOUCHED, SHAPE]),
     wrong("la máscara, al revés", MEDIA, (REAL, "real = mask == 0"), loses=[MEAN]),
     wrong("la máscara, por sus valores", MEDIA, (DIVIDE, "return (total / mask.float().sum(1, keepdim=True).clamp(min=1)).to(states.dtype)"), loses=[KINDS]),
     wrong("real es solo lo que vale 1", MEDIA, (REAL, "real = mask == 1"), loses=[KINDS]),
     wrong("real es lo que pasa de un medio", MEDIA, (REAL, "real = mask > 0.5"), loses=[KINDS]),
     wrong("la máscara, a byte: 0.3 es 0", MEDIA, (REAL, "real = mask.to(torch.uint8).bool()"), loses=[KINDS]),
-    wrong("supone el relleno al final", MEDIA, (REAL, "real = torch.arange(states.size(1)) < (mask != 0).sum(1, keepdim=True)"), loses=[MEAN]),
+    wrong("supone el relleno al final", MEDIA, (REAL, "real = torch.arange(states.size(1)) < (mask != 0).sum(1, keepdim=True)"), loses=[MEAN, KINDS, LEAK, SLOPE, SEEN]),
     wrong("suma en 16 bits", MEDIA, (SUM, "sum(1)"), loses=[WIDE]),
     wrong("devuelve siempre 32 bits", MEDIA, (".to(states.dtype)", ""), loses=[WIDE]),
-    wrong("rellena en el sitio", MEDIA, (TOTAL, "total = states.detach().masked_fill_(~real[..., None], 0.0).sum(1, dtype=torch.float32) + 0 * states.masked_fill(~real[..., None], 0.0).sum(1)"), loses=[UNTOUCHED]),
-    wrong("sin gradiente", MEDIA, (TOTAL, "total = states.detach().masked_fill(~real[..., None], 0.0).sum(1, dtype=torch.float32)"), loses=[SLOPE]),
+    wrong("rellena en el sitio", MEDIA, (TOTAL, "states.data.masked_fill_(~real[..., None], 0.0)\n    " + TOTAL), loses=[UNTOUCHED]),
+    wrong("cambia la máscara", MEDIA, (REAL, "mask[:, 0] = 1\n    real = mask != 0"), loses=[UNTOUCHED]),
+    wrong("sin gradiente", MEDIA, (TOTAL, "total = states.detach().masked_fill(~real[..., None], 0.0).sum(1, dtype=torch.float32)"), loses=[SLOPE, NOTHING]),
     wrong("acepta cualquier máscara", MEDIA, ("if mask.shape != states.shape[:2]:", "if False:"), loses=[SHAPE]),
-    wrong("la media sobre los canales", MEDIA, (DIVIDE, "return (total / real.sum(1, keepdim=True).clamp(min=1)).mean(-1, keepdim=True).expand_as(total).to(states.dtype)"), loses=[MEAN]),
+    wrong("la media sobre los canales", MEDIA, (DIVIDE, "return (total / real.sum(1, keepdim=True).clamp(min=1)).mean(-1, keepdim=True).expand_as(total).to(states.dtype)"), loses=[MEAN, KINDS, LEAK, SEEN]),
 ]  # fmt: skip
 
 RIGHT_B = [
@@ -246,6 +245,11 @@ def masked_mean(states, mask):
     count = torch.bincount(b, minlength=B).clamp(min=1)
     return (total / count[:, None]).type_as(states)
 ''',
+    ),
+    Variant(
+        "multiplica, y elige después: el nan no llega a la suma",
+        MEDIA,
+        [(TOTAL, "scaled = states * real[..., None]\n    total = torch.where(real[..., None], scaled, 0.0).sum(1, dtype=torch.float32)")],
     ),
 ]  # fmt: skip
 
