@@ -121,7 +121,7 @@ def test_two_way_uses_the_same_parameters_in_both_directions():
     torch.manual_seed(0)
     reader = lesson.ConditionalReader(
         lesson.WordByWordAttention(8), len(lesson.VOCAB), two_way=True, hidden_dim=8
-    )
+    ).eval()
     premises, hypotheses, _ = lesson.make_pairs(2, 0)
     one, other = reader.read(premises, hypotheses)[0], reader.read(hypotheses, premises)[0]
     expected = reader.output(torch.cat([one, other], dim=1)).log_softmax(-1)
@@ -132,7 +132,7 @@ def test_two_way_uses_the_same_parameters_in_both_directions():
 
 def test_hypothesis_is_read_from_the_last_state_of_the_premise():
     torch.manual_seed(0)
-    reader = lesson.ConditionalReader(None, len(lesson.VOCAB), hidden_dim=8)
+    reader = lesson.ConditionalReader(None, len(lesson.VOCAB), hidden_dim=8).eval()
     premise, hypothesis = torch.tensor([[3, 5, 9, 0, 0]]), torch.tensor([[1, 6, 10, 0]])
     _, state = reader.premise_lstm(reader.word(premise[:, :3]))
     out, _ = reader.hypothesis_lstm(reader.word(hypothesis[:, :3]), state)
