@@ -94,7 +94,7 @@ for word, counts in (("animal", [1.0, 6.0, 1.0]), ("duerme", [1.0, 1.0, 2.0])):
     reread, remembered = weights @ values, torch.tanh(memory * math.log(2))
     memory = reread + remembered
     print(
-        f"{word}: pesos {weights.tolist()}, releído {reread:.1f}, recordado {remembered:.1f}, r = {memory:.1f}"
+        f"{word}: pesos {[round(w, 3) for w in weights.tolist()]}, releído {reread:.1f}, recordado {remembered:.1f}, r = {memory:.1f}"
     )
 assert abs(memory.item() - 3.6) < 1e-6
 
@@ -380,7 +380,7 @@ class ConditionalReader(nn.Module):
 
 
 # %% [markdown]
-# El otro lector pone delante de `TwoWayAttention` una LSTM **bidireccional**: una misma LSTM lee las dos frases, cada una por su lado. Con
+# El otro lector pone delante de una capa una LSTM **bidireccional**: una misma LSTM lee las dos frases, cada una por su lado. Con
 # `recurrent=False`, en vez de la LSTM hay una capa lineal: cada palabra se lee sola, y ningún vector sabe qué hay a su lado.
 
 
@@ -418,6 +418,34 @@ class PairReader(nn.Module):
         premise, premise_mask = self.read(premise_ids)
         hypothesis, hypothesis_mask = self.read(hypothesis_ids)
         return self.attention(premise, hypothesis, premise_mask, hypothesis_mask)
+
+
+# %% [markdown]
+# A `TwoWayAttention` le puede dar los vectores tal cual. Para la atención palabra por palabra hace falta clasificar $h^*$:
+
+
+# %% tags=["export"]
+class WordByWordClassifier(nn.Module):
+    """Clasifica un par con atención palabra por palabra: la firma, la de `TwoWayAttention`.
+
+    Args:
+        hidden_dim: tamaño H de los vectores.
+        two_way: si cada secuencia relee la otra, con los mismos parámetros.
+    """
+
+    def __init__(self, hidden_dim, two_way=False):
+        super().__init__()
+        self.attention = WordByWordAttention(hidden_dim)
+        self.two_way = two_way
+        self.output = nn.Linear(hidden_dim * (2 if two_way else 1), 3)
+
+    def forward(self, source_states, target_states, source_mask=None, target_mask=None):
+        """Formas: `[B, S, H]`, `[B, T, H]` y sus máscaras → log-probabilidades `[B, 3]`."""
+        vector, _ = self.attention(source_states, target_states, source_mask, target_mask)
+        if self.two_way:
+            backward, _ = self.attention(target_states, source_states, target_mask, source_mask)
+            vector = torch.cat([vector, backward], dim=-1)
+        return self.output(vector).log_softmax(-1)
 
 
 # %% [markdown]
@@ -789,8 +817,10 @@ def make_reader(name):
     V, H = len(VOCAB), 48
     if name == "LSTM condicional":
         return ConditionalReader(None, V)
+    if name == "la del artículo":
+        return ConditionalReader(WordByWordAttention(H), V)
     if name in ("palabra por palabra", "en los dos sentidos"):
-        return ConditionalReader(WordByWordAttention(H), V, two_way=name == "en los dos sentidos")
+        return PairReader(WordByWordClassifier(H, two_way=name == "en los dos sentidos"), V)
     layer = UniformTwoWay if name == "atención uniforme" else TwoWayAttention
     return PairReader(layer(H, dropout=0.1), V, recurrent=name != "bolsa de palabras")
 
@@ -840,28 +870,32 @@ assert all(0.25 < right[name] < 0.42 for name in ("sin premisa", "sin hipótesis
 # | **atención uniforme** (control negativo) | lo mismo, sin elegir: todas las palabras pesan igual |
 # | **bolsa de palabras** (control negativo) | lo mismo, sin LSTM: elige, pero entre palabras sueltas |
 # | **LSTM condicional** (línea base) | lee la premisa y después la hipótesis, sin atención |
-# | **palabra por palabra** | la LSTM condicional y `WordByWordAttention` |
-# | **en los dos sentidos** | lo mismo, leyendo también la hipótesis primero |
+# | **la del artículo** | la LSTM condicional y `WordByWordAttention` |
+# | **palabra por palabra** | la LSTM bidireccional del que resume, y `WordByWordAttention` |
+# | **en los dos sentidos** | lo mismo, y la premisa relee también la hipótesis |
 
 # %% tags=["skip-execution", "nbval-ignore-output"]
 STEPS = {
     "atención uniforme": 200,
     "bolsa de palabras": 300,
     "LSTM condicional": 400,
-    "palabra por palabra": 600,
-    "en los dos sentidos": 350,
+    "la del artículo": 400,
+    "palabra por palabra": 500,
+    "en los dos sentidos": 250,
 }
 print(f"{'que resume':20} acierto {right['que resume']:.3f}   (300 pasos)")
 for name, steps in STEPS.items():
     readers[name], curves[name] = train(name, train_set, steps)
     right[name] = accuracy(readers[name], *test_set)
     print(f"{name:20} acierto {right[name]:.3f}   ({steps} pasos)")
-assert max(right["bolsa de palabras"], right["LSTM condicional"]) < 0.7
-assert right["palabra por palabra"] > right["LSTM condicional"] + 0.1
+controls = ["atención uniforme", "bolsa de palabras", "LSTM condicional"]
+best = max(right[name] for name in controls)
+assert best < 0.75 and right["que resume"] > right["palabra por palabra"] > best + 0.05
+assert min(right["la del artículo"], right["en los dos sentidos"]) > best + 0.05
 
 # %% [markdown]
-# Las curvas dicen más que el último número: la atención pasa un rato sin servir de nada, hasta que encuentra la frase que importa, y
-# entonces la pérdida cae. Las de la bolsa y la LSTM condicional no caen nunca.
+# Las curvas dicen más que el último número: con atención, la pérdida pasa un rato sin moverse y después cae. Las de la bolsa y la LSTM
+# condicional, con estos pasos, no llegan a caer.
 
 # %% tags=["skip-execution", "nbval-ignore-output"]
 shown = ["que resume", "palabra por palabra", "LSTM condicional", "bolsa de palabras"]
@@ -872,8 +906,9 @@ for name in shown:
 # %% [markdown]
 # - **Hace falta el orden.** La bolsa de palabras tiene las mismas dos búsquedas, y no puede saber qué cuantificador va con qué nombre.
 # - **Hace falta buscar.** Sin atención, la LSTM condicional tiene que guardar tres frases en un vector antes de saber cuál le van a pedir.
-# - **Releer aprende más despacio.** El lector palabra por palabra es el único de los dos del artículo al que le damos pasos de sobra, y aun así
-#   queda por debajo del que resume. Es **una** semilla y pocos pasos: dice cuánto cuesta entrenarlo aquí, no cuál es mejor.
+# - **Releer aprende más despacio.** Los tres lectores que releen superan a los controles, pero, con los pasos que caben aquí, quedan por
+#   debajo del que resume, que busca una sola vez. Es **una** semilla y pocos pasos: dice lo que cuesta entrenarlos en esta tarea, no cuál
+#   sería mejor con más. (Del que resume hay tres semillas en las pruebas del curso: las tres pasan de 0.95.)
 #
 # ### El orden, en un solo par
 #
@@ -903,21 +938,30 @@ assert second.argmax() == 1
 
 
 # %% tags=["skip-execution"]
+QUANTIFIERS = ["todo", "algún", "ningún"]
+
+
 def read_pair(premise, hypothesis):
     """El mapa `[T, S]` y las probabilidades `[3]` del lector palabra por palabra."""
-    reader = readers["palabra por palabra"]
     ids = [to_ids([text.split()]).to(device) for text in (premise, hypothesis)]
     with torch.no_grad():
-        return reader.read(*ids)[1][0].cpu(), reader(*ids)[0].exp().cpu()
+        return maps_of(*ids)[0].cpu(), readers["palabra por palabra"](*ids)[0].exp().cpu()
+
+
+def maps_of(premise_ids, hypothesis_ids):
+    """Los mapas `[B, T, S]` del lector palabra por palabra."""
+    reader = readers["palabra por palabra"]
+    (source, source_mask), (target, target_mask) = map(reader.read, (premise_ids, hypothesis_ids))
+    return reader.attention.attention(source, target, source_mask, target_mask)[1]
 
 
 def draw_map(ax, weights, premise, hypothesis, title):
     """Un mapa, con las frases de la premisa separadas."""
-    image = ax.imshow(weights, vmin=0, vmax=1, cmap="cividis", aspect="auto")
+    image = ax.imshow(weights, vmin=0, vmax=0.6, cmap="cividis", aspect="auto")
     ax.set_xticks(range(len(premise)), premise, rotation=45, ha="right")
     ax.set_yticks(range(len(hypothesis)), hypothesis)
     for j in range(1, len(premise)):
-        if premise[j] in ("todo", "algún", "ningún"):
+        if premise[j] in QUANTIFIERS:
             ax.axvline(j - 0.5, color="white", linewidth=2)
     ax.set(xlabel="Premisa", ylabel="Hipótesis")
     ax.set_title(title, fontsize=11)
@@ -925,7 +969,8 @@ def draw_map(ax, weights, premise, hypothesis, title):
 
 
 # %% [markdown]
-# Antes de mirar: ¿en qué columnas esperas el peso de la última fila?
+# El lector es el que lee con la LSTM bidireccional: cada palabra de la hipótesis ya sabe de las demás. Antes de mirar: ¿en qué fila
+# esperas que encuentre la frase que importa, en la primera o en la última?
 
 # %% tags=["skip-execution", "portada", "nbval-ignore-output"]
 story = "todo pianista corre ningún gato duerme algún remero no come"
@@ -936,18 +981,17 @@ for ax, hypothesis, clause in zip(axes, ("todo remero come", "algún animal no d
     guess = LABELS[probabilities.argmax()]
     title = f"«{hypothesis}»: {guess} ({probabilities.max():.2f})"
     image = draw_map(ax, weights, story.split(), hypothesis.split(), title)
-    inside.append(weights[-1, 3 * clause : 3 * clause + 3 + (clause == 2)].sum().item())
+    inside.append(weights[0, 3 * clause : 3 * clause + 3 + (clause == 2)].sum().item())
 figure.colorbar(image, ax=axes, label="Peso", shrink=0.9)
 plt.show()
-print("peso de la última fila en la frase que importa:", [round(total, 2) for total in inside])
-assert min(inside) > 0.5
+print("peso de la primera fila en la frase que importa:", [round(total, 2) for total in inside])
+assert min(inside) > 0.4
 
 # %% [markdown]
-# Las primeras filas se reparten más: con *todo* o *algún* aún no se sabe a quién buscar. La última cae casi entera en la frase que
-# importa, y en su final: la LSTM lee de izquierda a derecha, y el vector del verbo es el primero que ya sabe el cuantificador, el nombre y el
-# verbo. Por eso casi no hay peso en *remero* o en *gato*: el mapa señala **posiciones**, y lo que hay en una posición es lo que la LSTM
-# dejó en ella. ¿Pasa en general? La celda mide, en toda la prueba, cuánto peso de la última palabra cae en la frase de la misma clase que
-# la hipótesis, y lo compara con el azar.
+# La que busca es la **primera** fila: mira sobre todo la frase de *remero* a la izquierda, y la de *gato*, que es un *animal*, a la derecha.
+# Las demás se dispersan. No es un mapa palabra a palabra, *animal* con *gato*: señala **posiciones**, y cada posición lleva lo que la LSTM dejó
+# en ella, que es media frase. ¿Pasa en general? La celda mide, en toda la prueba, cuánto peso cae en la frase de la premisa que habla de la
+# clase de la hipótesis, según la palabra que se lee.
 
 
 # %% tags=["skip-execution", "nbval-ignore-output"]
@@ -957,9 +1001,7 @@ def same_kind_positions(premise_ids, hypothesis_ids):
     for number, (kind, names) in enumerate(KINDS.items(), start=1):
         kinds[[WORD_ID[name] for name in (kind, *names)]] = number
     wanted = kinds[hypothesis_ids].amax(1, keepdim=True)
-    starts = torch.isin(
-        premise_ids, torch.tensor([WORD_ID[w] for w in ("todo", "algún", "ningún")])
-    )
+    starts = torch.isin(premise_ids, torch.tensor([WORD_ID[w] for w in QUANTIFIERS]))
     sentence = starts.cumsum(1)  # 1, 2 o 3: de qué frase es cada palabra
     chosen = (sentence * (kinds[premise_ids] == wanted)).amax(1, keepdim=True)
     return (sentence == chosen) & (premise_ids != PAD)
@@ -968,21 +1010,34 @@ def same_kind_positions(premise_ids, hypothesis_ids):
 ids = premises.cpu(), hypotheses.cpu()
 wanted = same_kind_positions(*ids)
 with torch.no_grad():
-    maps = readers["palabra por palabra"].read(premises, hypotheses)[1].cpu()
-last_row = last_real(maps, ids[1] != PAD)
-on_target = (last_row * wanted).sum(1).mean().item()
+    maps = maps_of(premises, hypotheses).cpu()
+on_target = (maps * wanted[:, None]).sum(-1)  # [B, T]
 by_chance = (wanted.sum(1) / (ids[0] != PAD).sum(1)).mean().item()
-print(
-    f"última palabra: {on_target:.2f} de su peso en la frase que importa; al azar, {by_chance:.2f}"
+by_word = {}
+for name, chosen in (
+    ("cuantificador", QUANTIFIERS),
+    ("nombre", NOUNS),
+    ("no", ["no"]),
+    ("verbo", VERBS),
+):
+    rows = torch.isin(ids[1], torch.tensor([WORD_ID[word] for word in chosen]))
+    by_word[name] = on_target[rows].mean().item()
+    print(f"al leer {name:14} {by_word[name]:.2f} del peso, en la frase que importa")
+print(f"al azar{'':15} {by_chance:.2f}")
+assert (
+    by_word["cuantificador"] > by_chance + 0.3 and by_word["cuantificador"] > by_word["verbo"] + 0.2
 )
-assert on_target > by_chance + 0.2
 
 # %% [markdown]
+# El cuantificador va siempre delante: al leerlo se encuentra la frase, y de ahí en adelante el peso se va a otra parte. Encontrarla una vez
+# basta, porque $r_t$ lleva lo releído hasta el final; nada en la pérdida pide volver a mirarla. **Un peso bajo no quiere decir que la
+# palabra no cuente**: puede que ya se haya leído.
+#
 # ### Prueba tú: cambia la hipótesis y lee despacio
 #
 # Elige la forma, el nombre y el verbo de la hipótesis, y mueve $t$: las barras son $\alpha_t$, lo que se relee al llegar a esa palabra, y el
-# título dice qué responde el lector al **terminar**, y qué dice la regla. Antes de mover nada: ¿en qué palabra esperas que la atención se
-# decida? ¿Y si el nombre no está en la premisa?
+# título dice qué responde el lector al **terminar**, y qué dice la regla. Antes de mover nada: si cambias *animal* por *músico*, ¿adónde debería
+# ir la barra más alta de $t = 1$? ¿Y si cambias solo el verbo?
 
 
 # %% tags=["skip-execution"]
@@ -1005,10 +1060,10 @@ def draw_step(form, noun, verb, t):
 
 
 # %% [markdown]
-# Primero, un caso: *algún animal no duerme*, al leer *animal* y al leer *duerme*.
+# Primero, un caso: *algún animal no duerme*, al leer *algún* y al leer *duerme*.
 
 # %% tags=["skip-execution", "nbval-ignore-output"]
-for t in (2, 4):
+for t in (1, 4):
     draw_step("algún no", "animal", "duerme", t)
 
 # %% [markdown]
@@ -1296,7 +1351,7 @@ grade("04_atencion_two_way", "ej04a_relleno", DotWordByWord)
 #    palabras** y distinta etiqueta para una misma hipótesis.
 # 2. En el lector que resume, la salida no cambia si se barajan los vectores de la hipótesis. Entonces, ¿cómo distingue «algún gato come» de
 #    «algún gato no come»? ¿Y «todo gato come, ningún lobo come» de «ningún gato come, todo lobo come»?
-# 3. Los pesos de una figura muestran que el modelo mira *gato* al leer *animal*. ¿Demuestra eso que usa la relación entre las dos palabras?
+# 3. En una figura, el modelo mira *gato* cuando la hipótesis habla de un *animal*. ¿Demuestra eso que usa la relación entre las dos palabras?
 #    Propón un experimento, con su control, que pueda desmentirlo.
 
 # %% [markdown] nbgrader={"grade_id": "ej04a_analisis", "grade": true, "solution": true, "points": 2}

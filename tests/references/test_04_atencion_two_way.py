@@ -325,7 +325,7 @@ def test_the_summary_reader_learns_the_task(pairs, seed):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_without_order_it_does_not(pairs, seed):
-    assert reached(pairs, "bolsa de palabras", 300, seed) < 0.65
+    assert reached(pairs, "bolsa de palabras", 300, seed) < 0.7
 
 
 @pytest.mark.parametrize("which", [0, 1])
