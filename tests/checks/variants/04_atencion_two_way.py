@@ -196,7 +196,7 @@ WRONG_B = [
     wrong("supone el relleno al final", MEDIA, (REAL, "real = torch.arange(states.size(1)) < (mask != 0).sum(1, keepdim=True)"), loses=[MEAN, KINDS, LEAK, SLOPE, SEEN]),
     wrong("suma en 16 bits", MEDIA, (SUM, "sum(1)"), loses=[WIDE]),
     wrong("devuelve siempre 32 bits", MEDIA, (".to(states.dtype)", ""), loses=[WIDE]),
-    wrong("rellena en el sitio", MEDIA, (TOTAL, "states.data.masked_fill_(~real[..., None], 0.0)\n    " + TOTAL), loses=[UNTOUCHED]),
+    wrong("rellena en el sitio", MEDIA, (TOTAL, "with torch.no_grad():\n        states.masked_fill_(~real[..., None], 0.0)\n    " + TOTAL), loses=[UNTOUCHED]),
     wrong("cambia la máscara", MEDIA, (REAL, "real = mask != 0\n    mask.zero_()"), loses=[UNTOUCHED]),
     wrong("sin gradiente", MEDIA, (TOTAL, "total = states.detach().masked_fill(~real[..., None], 0.0).sum(1, dtype=torch.float32)"), loses=[SLOPE, NOTHING]),
     wrong("acepta cualquier máscara", MEDIA, ("if mask.shape != states.shape[:2]:", "if False:"), loses=[SHAPE]),
