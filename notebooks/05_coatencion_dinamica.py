@@ -627,7 +627,10 @@ for old, new in zip(before, after):
     assert torch.equal(old.start, new.start) and torch.equal(old.end, new.end)
     assert torch.allclose(old.start_scores, new.start_scores[:, :6], atol=1e-6)
     assert new.start_scores[:, 6:].eq(-math.inf).all()
-print("puntuaciones del segundo ejemplo:", after[0].start_scores[1].tolist()[3:])
+print(
+    "segundo ejemplo, desde la palabra 3:",
+    [round(x, 2) for x in after[0].start_scores[1, 3:].tolist()],
+)
 
 # %% [markdown]
 # **Quien termina conserva su tramo.** El lote entero sigue mientras quede un ejemplo activo; cada uno da lo mismo solo que acompañado.
@@ -839,18 +842,19 @@ decoders = {
     "una iteración": lambda: DynamicDecoder(HIDDEN, pool_size=2, max_iterations=1),
     "un intento": lambda: OneShotDecoder(HIDDEN),
 }
-readers, curves = {}, {}
+readers, curves, right = {}, {}, {}
 for name, decoder in decoders.items():
     readers[name], curves[name] = train_reader(name, decoder)
     final = estimates(readers[name], test_set, first_words(test_set))[-1]
-    right = exact(final, test_set.answer).float().mean().item()
-    print(f"{name:14} acierto {right:.3f}")
-    assert right > (0.5 if name == "un intento" else 0.95)
+    right[name] = exact(final, test_set.answer).float().mean().item()
+    print(f"{name:14} acierto {right[name]:.3f}")
+assert min(right["dinámico"], right["una iteración"]) > 0.95
+assert 0.5 < right["un intento"] <= right["una iteración"]
 
 # %% [markdown]
-# Los dos lectores con maxout aciertan casi siempre; el de un intento, con los mismos pasos, va por detrás. (Es una semilla. Las pruebas del
-# curso repiten el dinámico con otras dos, y con las tres pasa de 0.95.) Y el que itera no gana al que tiene la misma red y **una
-# sola iteración**: lo que ayuda aquí es la red que puntúa, no el bucle.
+# Los dos lectores con maxout aciertan casi siempre, y el de un intento no llega más alto con los mismos pasos. Es una sola semilla: las pruebas
+# del curso repiten el dinámico y el de un intento con otras dos; el dinámico pasa también de 0.95, y el otro se queda por debajo de él. Pero
+# el que itera no gana al que tiene la misma red y **una sola iteración**: lo que ayuda aquí es la red que puntúa, no el bucle.
 #
 # Las curvas del dinámico y de los otros no se comparan entre sí: la suya suma hasta cuatro iteraciones.
 
@@ -1125,12 +1129,13 @@ class GuessingReader(SpanReader):
         return document != PAD, question != PAD
 
 
-def with_leftovers(data, extra=8):
-    """Los mismos textos, en un tensor más ancho cuyo relleno son restos de otros textos."""
-    wide = F.pad(data.document, (0, extra))
-    mask = real_positions(wide, data.doc_lengths)
-    leftovers = wide.roll(1, 0).roll(-3, 1).clamp(min=1)  # palabras, en lugar de ceros
-    return data._replace(document=torch.where(mask, wide, leftovers))
+def with_leftovers(data):
+    """Los mismos textos, en un búfer del doble de ancho con restos: detrás de cada uno, el anterior."""
+    T = data.document.size(1)
+    wide = F.pad(data.document, (0, T))
+    for b, n in enumerate(data.doc_lengths.tolist()):
+        wide[b, n : n + T] = data.document[b - 1]
+    return data._replace(document=wide)
 
 
 # %% [markdown]
@@ -1141,8 +1146,8 @@ def with_leftovers(data, extra=8):
 guessing = GuessingReader(VOCAB_SIZE, 32, HIDDEN, decoders["dinámico"]()).to(device).eval()
 guessing.load_state_dict(readers["dinámico"].state_dict())
 dirty = with_leftovers(test_set)
-lost = {}
-print(f"{'':24} acierto  peso en el relleno  respuestas en el relleno")
+lost, leaked = {}, {}
+print(f"{'':25} acierto  peso en el relleno  respuestas en el relleno")
 for name, reader in (("longitudes", readers["dinámico"]), ("números de palabra", guessing)):
     for kind, data in (("limpio", test_set), ("restos", dirty)):
         span = estimates(reader, data, first_words(data))[-1]
@@ -1152,11 +1157,12 @@ for name, reader in (("longitudes", readers["dinámico"]), ("números de palabra
         weight = (A_Q * padding[..., None]).sum(1).mean().item()
         outside = (span >= data.doc_lengths[:, None]).any(1).float().mean().item()
         right = exact(span, data.answer).float().mean().item()
-        lost[name, kind] = right
+        lost[name, kind], leaked[name, kind] = right, weight
         print(f"{name:18} {kind} {right:7.3f} {weight:19.3f} {outside:25.3f}")
 assert lost["longitudes", "limpio"] == lost["longitudes", "restos"]
 assert lost["números de palabra", "limpio"] == lost["longitudes", "limpio"]
-assert lost["números de palabra", "restos"] < lost["longitudes", "restos"] - 0.1
+assert lost["números de palabra", "restos"] < lost["longitudes", "restos"] - 0.02
+assert leaked["números de palabra", "restos"] > 0.05 and leaked["longitudes", "restos"] == 0
 
 # %% [markdown]
 # Con relleno limpio, las dos versiones son la misma. Con restos, la que adivina lee palabras que no son del texto, les presta atención y llega a
@@ -1584,7 +1590,7 @@ grade("05_coatencion_dinamica", "ej05b_paso", ChainedStep)
 #
 # Esta pregunta la corrige una persona. Vale por el razonamiento y por los números que aportes, no por la longitud.
 #
-# **Pregunta.** En la sección 7, el lector dinámico acierta más que el de un solo intento con los mismos pasos de entrenamiento.
+# **Pregunta.** En la sección 7, el lector dinámico aprende antes que el de un solo intento: con tres semillas y los mismos pasos, acierta más.
 #
 # 1. ¿Se debe a que corrige sus respuestas? Mira el acierto de cada iteración y el del decodificador de una sola iteración, y di qué
 #    demuestra cada número y qué no.

@@ -72,7 +72,7 @@ def expect_gradients(layer, names, of: str) -> None:
 
 
 def coattention(d, q, weights, rounds):
-    """`[D; S¹; C¹; …]` `[T, (1 + 2·rounds)·H]` de un ejemplo sin relleno: d `[T, H]`, q `[J, H]`."""
+    """`[D; S¹; C¹; …]` de un ejemplo sin relleno: d `[T, H]`, q `[J, H]`."""
     D = torch.cat([d, weights["doc_sentinel"][None]])
     Q = torch.cat([q, weights["ques_sentinel"][None]])
     Q = (Q @ weights["question_projection.weight"].T + weights["question_projection.bias"]).tanh()
@@ -429,7 +429,7 @@ def padding_is_never_chosen(ChainedStep):
     U, mask, state, start, end = step_inputs(lengths)
     U = torch.where(mask[..., None], U, torch.randn_like(U) * 20)
     found = layer(U, mask, state, start, end)
-    for name, scores, chosen in (("principio", *found[0::2]), ("fin", *found[1:4:2])):
+    for name, scores, chosen in (("principio", found[0], found[2]), ("fin", found[1], found[3])):
         real = torch.isfinite(scores)
         expect(
             bool((real == mask).all()),
@@ -447,11 +447,11 @@ def padding_is_never_chosen(ChainedStep):
 def returns_the_best(ChainedStep):
     layer, _ = step_layer(ChainedStep)
     found = layer(*step_inputs((5, 3, 4)))
-    for name, scores, chosen in (("principio", *found[0::2]), ("fin", *found[1:4:2])):
+    for name, scores, chosen in (("principio", found[0], found[2]), ("fin", found[1], found[3])):
         wanted = scores.argmax(1).tolist()
         expect(
             chosen.tolist() == wanted,
-            f"El {name} devuelto es {chosen.tolist()} y las mayores puntuaciones están en {wanted}.",
+            f"El {name} devuelto es {chosen.tolist()} y lo mejor está en {wanted}.",
         )
 
 
