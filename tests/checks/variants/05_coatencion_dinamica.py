@@ -69,7 +69,7 @@ WRONG_05A = [
         LAYER,
         ("F.pad(doc_mask, (0, 1), value=True)", "F.pad(doc_mask, (1, 0), value=True)"),
         ("F.pad(ques_mask, (0, 1), value=True)", "F.pad(ques_mask, (1, 0), value=True)"),
-        loses=[PADDED, NOISE, EMPTY, TWO],
+        loses=[PADDED, NOISE, EMPTY, HALF, TWO],
     ),
     wrong(
         "sin máscaras",
@@ -87,7 +87,7 @@ WRONG_05A = [
         "solo la máscara de la pregunta",
         LAYER,
         (REAL, "real = torch.ones_like(doc_mask)[:, :, None] & ques_mask[:, None, :]"),
-        loses=[PADDED, NOISE, HALF, TWO],
+        loses=[PADDED, NOISE, EMPTY, HALF, TWO],
     ),
     wrong(
         "la máscara, después de la softmax",
@@ -130,13 +130,13 @@ WRONG_05A = [
         "el documento también pasa por la capa",
         LAYER,
         (TANH, TANH + "\n        D = torch.tanh(self.question_projection(D))"),
-        loses=[*VALUES, EMPTY],
+        loses=[*VALUES, SHAPE, PARAMETERS, GRADIENT, EMPTY],
     ),
     wrong(
         "el centinela del documento se queda en la salida",
         LAYER,
         ("torch.cat(blocks, dim=-1)[:, :-1]", "torch.cat(blocks, dim=-1)"),
-        loses=[*EVERYTHING, GRADIENT],
+        loses=[*EVERYTHING, PARAMETERS, GRADIENT],
     ),
     wrong(
         "quita la primera palabra en vez del centinela",
