@@ -915,13 +915,14 @@ print(f"{'se parte de':18}    0      1      2      3      4    mal→bien  bien�
 for name, (accuracy, fixed, broken, moved) in follow(novice, test_set).items():
     print(f"{name:18}", " ".join(f"{a:.3f} " for a in accuracy), f"{fixed:7} {broken:9} {moved:8}")
     mistakes = (1 - accuracy[1]) * len(test_set.answer)
-    assert accuracy[1] < 0.95 and fixed < 0.25 * mistakes
+    assert accuracy[1] < 0.95 and max(fixed, broken, moved) < 0.25 * mistakes
 
 # %% [markdown]
-# Ahora hay de sobra que corregir, y las iteraciones siguientes arreglan muy poco: cuenta las que pasan de mal a bien y compáralas con las que
-# quedan mal. Es lo honrado de decir: en esta tarea, corta y de respuesta única, $U$ ya lleva todo lo que se puede saber, y la segunda
-# iteración sirve sobre todo para ver que no hay que cambiar nada y parar. Xiong et al. sí encuentran que varias iteraciones mejoran a una,
-# con textos reales y mucho más largos.
+# Ahora hay de sobra que corregir, y las iteraciones siguientes no arreglan nada, o casi nada. La columna «depende» da una pista: el tramo
+# final es el mismo se parta de donde se parta. Este lector **no hace caso a su estimación anterior**. Tiene sentido: lo hemos entrenado
+# partiendo de tramos al azar, que no informan, y lo que él mismo señaló sale de $U$, que ya tiene delante. En esta tarea, corta y de respuesta
+# única, la segunda iteración sirve solo para ver que nada cambia, y parar. Xiong et al. sí encuentran que varias iteraciones mejoran a
+# una, con textos reales y mucho más largos.
 #
 # ### ¿Y la coatención?
 #
@@ -1617,7 +1618,7 @@ grade("05_coatencion_dinamica", "ej05b_paso", ChainedStep)
 # <!-- ejercicio: ej05b_analisis -->
 # ### BEGIN SOLUTION
 # (1) No se ve que se deba a eso: el acierto es casi el mismo en la primera iteración que en la última (también a medio entrenar), así que las
-# correcciones apenas cambian nada en los ejemplos de prueba. Los dos decodificadores difieren en más cosas: la red que puntúa (maxout de tres capas frente a una capa lineal) y
+# correcciones apenas cambian nada en los ejemplos de prueba; y el tramo final no depende del inicial: el lector no usa su estimación. Los dos decodificadores difieren en más cosas: la red que puntúa (maxout de tres capas frente a una capa lineal) y
 # la pérdida, que suma varias iteraciones. El decodificador de una sola iteración lleva la misma red y se queda sin las demás: lo que lo separe
 # del de un intento se debe a la red que puntúa; lo que lo separe del dinámico, a iterar, al entrenar o al responder. Como ese lector ya está
 # en el techo, aquí no se ve ninguna ventaja de iterar; y que no se vea en una tarea tan fácil no demuestra que no la haya en otras. (2) Una en la que $u_t$ no lo vea todo: documentos largos, o un codificador con ventana (una convolución)
@@ -1634,7 +1635,7 @@ grade("05_coatencion_dinamica", "ej05b_paso", ChainedStep)
 # - Los centinelas son un sitio al que atender cuando nada viene al caso. Tienen que estar siempre permitidos, haya el relleno que haya.
 # - El decodificador dinámico puntúa todas las posiciones sabiendo qué tramo señaló antes, y se detiene cuando no cambia.
 # - En esta tarea se recupera de las estimaciones iniciales probadas, incluso de la otra respuesta plausible, y lo hace en la primera iteración. Una
-#   red con una sola iteración acierta lo mismo: aquí ayuda la red que puntúa, y no se ve que ayude iterar.
+#   red con una sola iteración acierta lo mismo: aquí ayuda la red que puntúa, y no se ve que ayude iterar. Eso solo se sabe midiendo cada iteración.
 # - Qué es palabra y qué es relleno lo dicen las longitudes, no los números de las palabras.
 #
 # **Lo que sigue.** El cuaderno 06 quita las redes recurrentes: una secuencia se atiende a sí misma. Y el 09, BiDAF, vuelve a los tramos con otra
