@@ -852,9 +852,9 @@ assert min(right["dinámico"], right["una iteración"]) > 0.95
 assert 0.5 < right["un intento"] <= right["una iteración"]
 
 # %% [markdown]
-# Los dos lectores con maxout lo aciertan casi todo, y el de un intento se queda atrás con los mismos pasos. Es una sola semilla: las pruebas del
-# curso repiten el dinámico y el de un intento con otras dos, y vuelve a ocurrir. Pero el que itera no gana al que tiene la misma red y **una
-# sola iteración**, que también está en el techo: lo que ayuda aquí es la red que puntúa, no el bucle.
+# Los dos lectores con maxout lo aciertan casi todo, y el de un intento se queda atrás **con esta semilla**. Con otra lo aprende igual de bien (lo
+# comprueban las pruebas del curso): de esta fila no se puede sacar que sea peor. Y el que itera no gana al que tiene la misma red y **una sola
+# iteración**, que también está en el techo. Iterar no hace falta para aprender esta tarea.
 #
 # Las curvas del dinámico y de los otros no se comparan entre sí: la suya suma hasta cuatro iteraciones.
 
@@ -1607,7 +1607,7 @@ grade("05_coatencion_dinamica", "ej05b_paso", ChainedStep)
 #
 # Esta pregunta la corrige una persona. Vale por el razonamiento y por los números que aportes, no por la longitud.
 #
-# **Pregunta.** En la sección 7, el lector dinámico aprende antes que el de un solo intento: con tres semillas y los mismos pasos, acierta más.
+# **Pregunta.** En la tabla de la sección 7, el lector dinámico acierta más que el de un solo intento.
 #
 # 1. ¿Se debe a que corrige sus respuestas? Mira el acierto de cada iteración y el del decodificador de una sola iteración, y di qué
 #    demuestra cada número y qué no.
@@ -1619,9 +1619,10 @@ grade("05_coatencion_dinamica", "ej05b_paso", ChainedStep)
 # ### BEGIN SOLUTION
 # (1) No se ve que se deba a eso: el acierto es casi el mismo en la primera iteración que en la última (también a medio entrenar), así que las
 # correcciones apenas cambian nada en los ejemplos de prueba; y el tramo final no depende del inicial: el lector no usa su estimación. Los dos decodificadores difieren en más cosas: la red que puntúa (maxout de tres capas frente a una capa lineal) y
-# la pérdida, que suma varias iteraciones. El decodificador de una sola iteración lleva la misma red y se queda sin las demás: lo que lo separe
-# del de un intento se debe a la red que puntúa; lo que lo separe del dinámico, a iterar, al entrenar o al responder. Como ese lector ya está
-# en el techo, aquí no se ve ninguna ventaja de iterar; y que no se vea en una tarea tan fácil no demuestra que no la haya en otras. (2) Una en la que $u_t$ no lo vea todo: documentos largos, o un codificador con ventana (una convolución)
+# la pérdida, que suma varias iteraciones. El decodificador de una sola iteración lleva la misma red
+# que puntúa y acierta lo mismo: iterar no hace falta. Además es una sola semilla: con otra, el de un intento también llega al techo, así que la
+# diferencia puede deberse a la suerte del entrenamiento; y que no se vea ventaja en una tarea tan fácil no demuestra que no la haya en otras.
+# (2) Una en la que $u_t$ no lo vea todo: documentos largos, o un codificador con ventana (una convolución)
 # en vez de una BiLSTM, con la pista al lado de un extremo y lejos del otro. El extremo que la ve se acierta en la primera iteración, y el otro
 # podría corregirse en la segunda. Controles: el decodificador de una iteración; y dar en cada iteración un tramo al azar en lugar de la
 # estimación anterior, que conserva los parámetros y quita la información.
@@ -1635,7 +1636,7 @@ grade("05_coatencion_dinamica", "ej05b_paso", ChainedStep)
 # - Los centinelas son un sitio al que atender cuando nada viene al caso. Tienen que estar siempre permitidos, haya el relleno que haya.
 # - El decodificador dinámico puntúa todas las posiciones sabiendo qué tramo señaló antes, y se detiene cuando no cambia.
 # - En esta tarea se recupera de las estimaciones iniciales probadas, incluso de la otra respuesta plausible, y lo hace en la primera iteración. Una
-#   red con una sola iteración acierta lo mismo: aquí ayuda la red que puntúa, y no se ve que ayude iterar. Eso solo se sabe midiendo cada iteración.
+#   red con una sola iteración acierta lo mismo: aquí no se ve que ayude iterar, y eso solo se sabe midiendo cada iteración.
 # - Qué es palabra y qué es relleno lo dicen las longitudes, no los números de las palabras.
 #
 # **Lo que sigue.** El cuaderno 06 quita las redes recurrentes: una secuencia se atiende a sí misma. Y el 09, BiDAF, vuelve a los tramos con otra

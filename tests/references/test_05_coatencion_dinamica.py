@@ -326,22 +326,23 @@ def trained(seed, decoder):
     return reader.eval()
 
 
-@pytest.mark.parametrize("seed", [1, 2])  # la 0 es la del cuaderno
-def test_the_dynamic_reader_leaves_the_local_optimum_and_beats_one_shot(seed):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def accuracies(reader, initial_of):
+    """El acierto de la estimación inicial y el de cada iteración, en textos nuevos."""
     test = lesson.make_stories(600, 2)
+    spans = lesson.estimates(reader, test, initial_of(test))
+    return [lesson.exact(span, test.answer).float().mean().item() for span in spans]
 
-    def right(reader, initial):
-        spans = lesson.estimates(reader, test, initial)
-        return [lesson.exact(span, test.answer).float().mean().item() for span in spans]
 
-    dynamic = right(trained(seed, lambda: lesson.DynamicDecoder(32, 2)), test.other.unbind(1))
-    zero = torch.zeros_like(test.doc_lengths)
-    one_shot = right(trained(seed, lambda: lesson.OneShotDecoder(32)), (zero, zero))
-    torch.set_num_threads(threads)
-    print(f"semilla {seed}: dinámico {dynamic}, un intento {one_shot[-1]}")
-    assert dynamic[0] == 0
-    assert dynamic[-1] > 0.95
-    assert abs(dynamic[-1] - dynamic[1]) < 0.02  # las demás iteraciones apenas cambian nada
-    assert one_shot[-1] < dynamic[-1]
+@pytest.mark.parametrize("seed", [1, 2])  # la 0 es la del cuaderno
+def test_the_dynamic_reader_leaves_the_local_optimum_in_one_iteration(seed):
+    reader = trained(seed, lambda: lesson.DynamicDecoder(32, 2))
+    found = accuracies(reader, lambda test: test.other.unbind(1))
+    assert found[0] == 0
+    assert found[-1] > 0.95
+    assert abs(found[-1] - found[1]) < 0.02  # las demás iteraciones apenas cambian nada
+
+
+def test_one_shot_also_learns_with_another_seed():
+    """Lo que dice la lección: el de un intento no es peor, con la semilla 1."""
+    reader = trained(1, lambda: lesson.OneShotDecoder(32))
+    assert accuracies(reader, lambda test: [torch.zeros_like(test.doc_lengths)] * 2)[-1] > 0.95
