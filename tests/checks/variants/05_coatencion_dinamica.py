@@ -313,9 +313,9 @@ WRONG_05B = [
         loses=[FORMULA],
     ),
     wrong(
-        "el máximo, sobre los números",
+        "solo la primera versión, sin máximo",
         SCORE,
-        (LARGEST_LINE, "return values.unflatten(-1, (self.pool_size, -1)).amax(-1).repeat_interleave(values.size(-1) // self.pool_size, -1)[..., : values.size(-1) // self.pool_size]"),
+        (".amax(-2)", "[..., 0, :]"),
         loses=[LARGEST, FORMULA],
     ),
     wrong(
