@@ -313,9 +313,9 @@ WRONG_05B = [
         loses=[FORMULA],
     ),
     wrong(
-        "solo la primera versión, sin máximo",
+        "la menor de las versiones",
         SCORE,
-        (".amax(-2)", "[..., 0, :]"),
+        (".amax(-2)", ".amin(-2)"),
         loses=[LARGEST, FORMULA],
     ),
     wrong(
