@@ -1,6 +1,6 @@
 """BiDAF con español de verdad: aprende de SQuAD-es y se mide con XQuAD.
 
-    python real_data/bidaf_xquad.py [--steps 1700] [--seed 0]
+    python real_data/bidaf_xquad.py [--steps 1000] [--seed 0]
 
 SQuAD-es es una traducción automática de las preguntas de SQuAD; XQuAD, una humana de una parte de
 las mismas, que aquí se quita del entrenamiento. Los modelos y las medidas son los del cuaderno 09.
@@ -128,7 +128,7 @@ def train(nb: ModuleType, model: torch.nn.Module, data: dict, args: argparse.Nam
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1700, help="pasos de cada modelo")
+    parser.add_argument("--steps", type=int, default=1000, help="pasos de cada modelo")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     nb = load("09_bidaf")
