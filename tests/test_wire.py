@@ -172,3 +172,10 @@ def test_a_slow_answer_does_not_outlive_its_deadline():
         assert time.monotonic() - start < 1.5
         with pytest.raises(TimeoutError):  # y ya no se espera más
             channel.request("name", name="x")
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1,), (1, 1, 1), (2, 1), (3, 4)])
+def test_a_view_comes_back_as_its_values(shape):
+    """De tamaño 1 y con otro paso, PyTorch la llama contigua, y no se deja leer como bytes."""
+    view = torch.randn(*shape, 2)[..., 0]
+    assert torch.equal(roundtrip(view), view)

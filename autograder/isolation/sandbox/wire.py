@@ -163,7 +163,9 @@ class _Encoder:
             raise WireError(f"un tensor de más de {MAX_BYTES >> 20} MB")
         values = tensor.detach().cpu().to_dense().contiguous()
         if values.numel():
-            self.blobs.append(values.reshape(-1).view(torch.uint8).numpy().tobytes())
+            # «contiguo» admite cualquier paso en los ejes de tamaño 1, y `view` lo quiere de 1
+            flat = values.as_strided((values.numel(),), (1,))
+            self.blobs.append(flat.view(torch.uint8).numpy().tobytes())
         return {"t": "tensor", "d": _NAMES[tensor.dtype], "s": list(tensor.shape)}
 
 
