@@ -11,7 +11,7 @@ import json
 import random
 import sys
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
 from types import ModuleType
 
@@ -71,17 +71,22 @@ def context_vectors(examples: list, vocabulary: dict[str, int]) -> torch.Tensor:
 
 
 def batches(nb: ModuleType, data: dict, rng: random.Random):
-    """Lotes sin fin, de contextos de la misma longitud: sin relleno se lee mucho más deprisa."""
-    same_length = defaultdict(list)
-    for row, length in enumerate((data["context"] != nb.PAD).sum(1).tolist()):
-        same_length[length].append(row)
+    """Lotes sin fin, de contextos igual de largos: sin relleno se lee mucho más deprisa.
+
+    Los de un lote se llevan una o dos palabras: se cortan por el más corto, y se quita el ejemplo
+    cuya respuesta quedaría fuera.
+    """
+    lengths = (data["context"] != nb.PAD).sum(1)
     while True:
-        groups = []
-        for rows in same_length.values():
-            rng.shuffle(rows)
-            groups += [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
+        order = sorted(range(len(lengths)), key=lambda row: (lengths[row].item(), rng.random()))
+        groups = [order[i : i + BATCH] for i in range(0, len(order), BATCH)]
         for rows in rng.sample(groups, len(groups)):
-            yield nb.trimmed({name: tensor[rows] for name, tensor in data.items()})
+            shortest = lengths[rows].min()
+            kept = [row for row in rows if data["end"][row] < shortest]
+            batch = {name: tensor[kept] for name, tensor in data.items()}
+            for name in ("context", "context_char"):
+                batch[name] = batch[name][:, :shortest]
+            yield nb.trimmed(batch)
 
 
 @torch.no_grad()
