@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -15,13 +16,17 @@ from autograder.errors import CourseError
 from autograder.notebooks import grade_id, is_executed, read
 from autograder.source import is_python
 
+# La primera línea de una celda de ejercicio o de pruebas, que la nombra.
+MARKER = re.compile(r"^(?:# (?:ejercicio|pruebas):|<!-- ejercicio:) *(\w+)", re.MULTILINE)
+
 
 @dataclass(frozen=True)
 class Assignment:
     """El cuaderno de `source/` de una entrega, con sus pruebas ocultas."""
 
     name: str
-    notebook: NotebookNode
+    notebook: NotebookNode  # la de source/, con las pruebas ocultas
+    given: NotebookNode  # la versión de estudiantes
 
     @classmethod
     def load(cls, name: str, course: Course) -> Assignment:
@@ -31,12 +36,12 @@ class Assignment:
             CourseError: si el curso no la tiene.
         """
         notebook = read(course.source_path(name))
-        steps = [step for step in registration_steps(course) if step is not SaveCells]
-        registered = {grade_id(c): c for c in course.preprocess(notebook, steps, name).cells}
+        given = student_version(course, name, notebook)
+        registered = {grade_id(cell): cell for cell in given.cells}
         for cell in notebook.cells:
             if grade_id(cell):  # con el checksum se sabe si una respuesta se dejó como estaba
                 cell.metadata = registered[grade_id(cell)].metadata
-        return cls(name, notebook)
+        return cls(name, notebook, given)
 
     @property
     def prelude(self) -> tuple[str, ...]:
@@ -84,7 +89,7 @@ def recognise(submission: NotebookNode, course: Course) -> Assignment:
     """La entrega del curso a la que corresponde un cuaderno.
 
     Lo dice el propio cuaderno: el nombre que la construcción guarda en sus metadatos o, si se
-    perdió, los identificadores de sus ejercicios.
+    perdió, los identificadores de sus ejercicios, en los metadatos o en la línea que los nombra.
 
     Raises:
         CourseError: si no es de este curso, o es de una entrega que el curso no tiene.
@@ -93,6 +98,7 @@ def recognise(submission: NotebookNode, course: Course) -> Assignment:
     if name:
         return Assignment.load(name, course)
     found = {identifier for cell in submission.cells if (identifier := grade_id(cell))}
+    found |= {match[1] for cell in submission.cells for match in MARKER.finditer(cell.source)}
     for candidate in (Assignment.load(name, course) for name in course.assignments()):
         if found & candidate.grade_ids:
             return candidate

@@ -16,7 +16,7 @@ from autograder.assignments import Assignment, recognise
 from autograder.conventions import ROOT
 from autograder.course import Course
 from autograder.errors import CourseError
-from autograder.notebooks import read
+from autograder.notebooks import dumps, read
 from autograder.screen import CohortTable, console, progress, show_graded
 
 # Lo que typer escribe en inglés en sus ayudas.
@@ -157,6 +157,43 @@ def check_command(
         )
         return
     show_graded(graded)
+
+
+@app.command("recover", cls=_Command)
+def recover_command(
+    notebook: Annotated[
+        Path, typer.Argument(metavar="CUADERNO", help="El cuaderno estropeado (.ipynb).")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            metavar="ARCHIVO",
+            help="Dónde escribirlo; si falta, al lado, con «recuperado» en el nombre.",
+            show_default=False,
+        ),
+    ] = None,
+    course_dir: CourseDir = ROOT,
+) -> None:
+    """Devuelve a un cuaderno las celdas y los metadatos que perdió, en un archivo nuevo."""
+    from autograder.recovery import recover
+
+    submission = read(notebook)
+    recovered = recover(submission, recognise(submission, Course(course_dir)))
+    if not recovered.notes:
+        console.print("No le falta nada: se puede entregar como está.")
+        return
+    path = output or notebook.with_name(f"{notebook.stem}.recuperado.ipynb")
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(dumps(recovered.notebook))
+    except FileExistsError:
+        raise CourseError(f"Ya existe {path}, y no se toca: da otro nombre con --output.") from None
+    except OSError as error:
+        raise CourseError(f"No se puede escribir {path}: {error.strerror}.") from None
+    for note in recovered.notes:
+        console.print(f"  {note}", markup=False, highlight=False)
+    console.print(f"Recuperado en {path}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command("grade", cls=_Command)

@@ -10,14 +10,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nbformat import NotebookNode
-from nbgrader.preprocessors import ClearOutput, DeduplicateIds
-from nbgrader.utils import compute_checksum, determine_grade, is_grade, is_locked, is_solution
+from nbgrader.preprocessors import ClearOutput
+from nbgrader.utils import compute_checksum, determine_grade, is_locked, is_solution
 
 from autograder.assignments import Assignment, is_manual, prelude
 from autograder.checks import MIME_TYPE, CheckResult, checks_of
 from autograder.execution import execute
 from autograder.limits import Limits
 from autograder.notebooks import grade_id
+from autograder.recovery import recover
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class GradedNotebook(Scored):
 
     notebook: NotebookNode
     exercises: tuple[ExerciseResult, ...]
+    recovered: tuple[str, ...]  # lo que hubo que devolverle antes de corregirlo
 
     @property
     def unanswered(self) -> list[str]:
@@ -82,65 +84,30 @@ def grade_notebook(
 
     Las celdas de pruebas son siempre las de `assignment`; de la entrega cuentan las respuestas.
     """
-    restored = restore(submission, assignment)
+    recovered = recover(submission, assignment)
+    restored = restore(recovered.notebook, assignment)
     # Quien ha cambiado algo antes del primer ejercicio lo verá ejecutado desde el principio.
     unchanged = prelude(restored) == assignment.prelude
     executed = execute(restored, limits or Limits(), assignment.prelude if unchanged else ())
     for cell in executed.cells:  # un aviso en stderr no le cuesta la nota a nadie
         if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
-    return GradedNotebook(executed, tuple(_score(executed, assignment)))
+    return GradedNotebook(executed, tuple(_score(executed, assignment)), recovered.notes)
 
 
 # --- Poner las pruebas en su sitio ----------------------------------------------------------------
 
 
-def restore(submission: NotebookNode, assignment: Assignment) -> NotebookNode:
-    """Una copia de la entrega, sin salidas y con las celdas de pruebas de `assignment`.
-
-    Las pruebas borradas vuelven detrás de la celda que las precede; las inventadas y las repetidas
-    dejan de serlo.
-    """
-    notebook = copy.deepcopy(submission)
+def restore(recovered: NotebookNode, assignment: Assignment) -> NotebookNode:
+    """Una copia de una entrega ya recuperada, sin salidas y con las pruebas de `assignment`."""
+    notebook, _ = ClearOutput().preprocess(copy.deepcopy(recovered), {})
     notebook.metadata["kernelspec"] = assignment.notebook.metadata["kernelspec"]
-    for step in (ClearOutput(), DeduplicateIds()):
-        notebook, _ = step.preprocess(notebook, {})
     official = {grade_id(cell): cell for cell in assignment.notebook.cells if grade_id(cell)}
-    cells = [_restored_cell(cell, official) for cell in notebook.cells]
-    notebook.cells = _with_missing_tests(cells, assignment)
+    for cell in notebook.cells:
+        if original := official.get(grade_id(cell)):
+            cell.metadata = copy.deepcopy(original.metadata)
+            cell.source = original.source if is_locked(original) else cell.source
     return notebook
-
-
-def _restored_cell(cell: NotebookNode, official: dict[str | None, NotebookNode]) -> NotebookNode:
-    original = official.get(grade_id(cell))
-    if original is None:
-        cell.metadata.pop("nbgrader", None)
-        return cell
-    if is_locked(original) or cell.cell_type != original.cell_type:
-        restored = copy.deepcopy(original)
-        restored.source = original.source if is_locked(original) else cell.source
-        return restored
-    cell.metadata = copy.deepcopy(original.metadata)
-    return cell
-
-
-def _with_missing_tests(cells: list[NotebookNode], assignment: Assignment) -> list[NotebookNode]:
-    """Las mismas celdas, más las de puntos que falten, cada una detrás de la que la precedía.
-
-    Si no queda ninguna de las anteriores, al final: las respuestas tienen que ir antes.
-    """
-    cells = list(cells)
-    names = [grade_id(cell) for cell in cells]
-    place = len(cells)
-    for original in (cell for cell in assignment.notebook.cells if grade_id(cell)):
-        name = grade_id(original)
-        if name in names:
-            place = names.index(name) + 1
-        elif is_grade(original) and not is_solution(original):
-            cells.insert(place, copy.deepcopy(original))
-            names.insert(place, name)
-            place += 1
-    return cells
 
 
 # --- Poner la nota --------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ def _repaired(notebook: NotebookNode) -> NotebookNode:
     """El cuaderno sin lo que Colab y otros editores añaden, y con lo que olvidan."""
     notebook["nbformat_minor"] = max(notebook.nbformat_minor, 5)
     for cell in notebook.cells:
-        cell.source = printable(cell.source)
+        cell.source = printable(cell.source).replace("\r\n", "\n")
         if cell.cell_type == "code":
             cell.setdefault("outputs", [])
             cell.setdefault("execution_count", None)

@@ -29,3 +29,24 @@ def free_names(source: str) -> set[str]:
         elif isinstance(node, ast.arg):
             given.add(node.arg)
     return read - given
+
+
+def defined_names(source: str) -> set[str]:
+    """Los nombres que un código importa o define, fuera de toda función; vacío si no es Python."""
+    try:
+        body = ast.parse(source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return set()
+    names: set[str] = set()
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            names |= {
+                n.id
+                for n in ast.walk(node)
+                if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+            }
+    return names

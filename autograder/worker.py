@@ -71,7 +71,7 @@ class Grader:
             result,
             exercises=graded.exercises,
             unanswered=tuple(graded.unanswered),
-            notices=tuple(notices(submission, self.assignment)),
+            notices=(*graded.recovered, *notices(submission, self.assignment)),
             notebook=printable(dumps(finished)),
             seconds=time.perf_counter() - start,
         )

@@ -6,9 +6,10 @@ import pytest
 from nbformat.v4 import new_code_cell
 
 from autograder.checks import checks_of
-from autograder.grading import grade_notebook, restore
+from autograder.grading import grade_notebook
 from autograder.limits import Limits
 from autograder.notebooks import grade_id
+from autograder.recovery import recover
 from tests.support import filled, published, solved_cells
 
 NAME = "06_autoatencion"
@@ -87,7 +88,8 @@ def test_edited_deleted_forged_and_repeated_tests_are_put_right(grade, solved, a
         "grade_id": "inventada",
     }
     notebook.cells.append(forged)
-    order = [grade_id(c) for c in restore(notebook, assignment(NAME)).cells if grade_id(c)]
+    put_right = recover(notebook, assignment(NAME)).notebook
+    order = [grade_id(c) for c in put_right.cells if grade_id(c)]
     official = [grade_id(c) for c in assignment(NAME).notebook.cells if grade_id(c)]
     assert sorted(order) == sorted(official)
     assert order.index("ej1a_causal") == order.index("ej1a_relleno") + 1

@@ -225,7 +225,7 @@ def test_json_that_cannot_be_written(course, tmp_path):
 
 
 def similar(source, answers: dict[str, dict[str, str]], exact: bool = False) -> Solutions:
-    solutions = Solutions(Assignment(NAME, source), exact)
+    solutions = Solutions(Assignment(NAME, source, source), exact)
     for student, cells in answers.items():
         solutions.add(answered(source, student, cells))
     return solutions
