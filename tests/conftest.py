@@ -1,5 +1,7 @@
 """Lo que comparten las pruebas."""
 
+import os
+
 import matplotlib
 import pytest
 import torch
@@ -20,8 +22,14 @@ GRADING = {
     "test_grading",
     "test_hostile",
     "test_isolation",
+    "test_recover",
     "test_scale",
 }
+
+
+def pytest_xdist_auto_num_workers():
+    """Uno más que núcleos: muchas pruebas esperan a otro proceso, y mientras trabaja otra."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items):
