@@ -15,7 +15,7 @@
 # | **Tiempo** | 70 minutos de lección y 105 de ejercicios |
 # | **Dificultad** | ●●○○○ |
 # | **Antes conviene saber** | atención y máscaras (cuaderno 01); GRU bidireccional; bucle de entrenamiento de PyTorch |
-# | **Artículo** | Kadlec et al., *Text Understanding with the Attention Sum Reader Network* (2016), sección 4 |
+# | **Artículo** | Kadlec et al., *Text Understanding with the Attention Sum Reader Network* (2016) |
 #
 # En el cuaderno 01, la atención servía para mezclar vectores, y una capa más escribía la palabra. Aquí la atención **es** la
 # respuesta: cada posición del documento recibe un peso, y los pesos de las apariciones de una misma palabra se suman.
@@ -151,7 +151,7 @@ class Attention(nn.Module):
     Args:
         hidden_dim: tamaño H de los estados.
 
-    Referencia: Kadlec et al. (2016), sección 4.
+    Referencia: Kadlec et al. (2016).
     """
 
     def __init__(self, hidden_dim):
@@ -229,7 +229,7 @@ def sum_attention(weights, document, vocab_size):
     Raises:
         ValueError: si `weights` y `document` no tienen la misma forma.
 
-    Referencia: Kadlec et al. (2016), ecuación 3.
+    Referencia: Kadlec et al. (2016).
     """
     if weights.shape != document.shape:
         shapes = f"{list(weights.shape)} y {list(document.shape)}"
@@ -260,7 +260,7 @@ class SumReader(nn.Module):
         hidden_dim: tamaño H de cada sentido de las BiGRU.
         dropout: probabilidad de dropout en los embeddings.
 
-    Referencia: Kadlec et al. (2016), sección 4.
+    Referencia: Kadlec et al. (2016).
     """
 
     def __init__(self, vocab_size, embedding_dim, hidden_dim, dropout=0.3):
@@ -350,8 +350,8 @@ with torch.no_grad():
     log_probs = small(document, question, doc_lengths, ques_lengths)
     for b, (n, m) in enumerate(zip(doc_lengths.tolist(), ques_lengths.tolist())):
         f, _ = small.document_gru(small.embedding(document[b, :n]))
-        q, _ = small.question_gru(small.embedding(question[b, :m]))
-        g = torch.cat([q[m - 1, :4], q[0, 4:]])  # → en la última, ← en la primera
+        read, _ = small.question_gru(small.embedding(question[b, :m]))  # [m, 2H], con H = 4
+        g = torch.cat([read[m - 1, :4], read[0, 4:]])  # → en la última, ← en la primera
         s = (f @ g).softmax(dim=0)
         for word in range(6):
             P = sum(s[i].item() for i in range(n) if document[b, i] == word)
@@ -408,7 +408,7 @@ assert min(moved["→ en la última"], moved["← en la primera"]) > 1e-3
 assert moved["← en la última"] == 0
 
 # %% [markdown]
-# En la última palabra, la GRU que viene de la derecha acaba de empezar: no ha leído nada más. Media representación de la pregunta sería ciega a todas
+# En la última palabra, la GRU que viene de la derecha acaba de empezar: solo ha leído esa. Media representación de la pregunta sería ciega a todas
 # las palabras menos una. En la sección 7 veremos si el entrenamiento lo nota.
 
 # %% [markdown]
@@ -505,16 +505,18 @@ for people, cities in [(PEOPLE, CITIES)] * 3 + [(NEW_PEOPLE, NEW_CITIES)]:
 #
 # Un embedding que se aprende no sirve: el de un nombre nuevo se quedaría como salió al azar, y el lector estaría acostumbrado a otros. Hay dos
 # salidas. Una es cambiar los nombres por etiquetas (`@entidad1`, `@entidad2`…), como en los datos de CNN con los que se
-# probó el artículo. La otra, la de aquí: que **ninguno** se aprenda. Cada palabra recibe un vector fijo al azar, de unos y menos unos, y lo que el
+# probó el artículo. La otra, la de aquí: que **ninguno** se aprenda. Cada palabra recibe un vector fijo al azar, de unos y menos unos, distinto de los demás, y lo que el
 # lector aprende es a comparar vectores, sean los que sean.
 
 
 # %% tags=["export"]
 def freeze_embedding(reader):
-    """Cada palabra, un vector fijo de ±1 al azar; el relleno, 0. Devuelve el lector."""
-    with torch.no_grad():
-        reader.embedding.weight.sign_()
-    reader.embedding.requires_grad_(False)
+    """Cada palabra, un vector fijo de ±1 al azar, sin repetir; el relleno, 0. Devuelve el lector."""
+    weight = reader.embedding.weight.requires_grad_(False)
+    count, size = weight.shape
+    codes = torch.randperm(2**size)[:count]  # distintos: dos palabras iguales no se distinguirían
+    weight.copy_((codes[:, None] >> torch.arange(size)) % 2 * 2 - 1)  # los bits, como ±1
+    weight[PAD] = 0
     return reader
 
 
@@ -571,7 +573,7 @@ class TiedReader(SumReader):
 
 
 class LastTokenReader(SumReader):
-    """Resume la pregunta con los dos sentidos en la última palabra: ← aún no ha leído nada."""
+    """Resume la pregunta con los dos sentidos en la última palabra: ← solo ha leído esa."""
 
     def summarise(self, question, ques_lengths):
         embedded = self.dropout(self.embedding(question))
@@ -606,7 +608,9 @@ def position_accuracy(reader, data, rows=None):
 
 
 # %% [markdown]
-# La celda entrena los tres, y el control «sin pregunta», que siempre lee el mismo hueco. La línea «al azar entre los nombres más nombrados» no
+# La celda entrena los tres, y el control «sin pregunta», que siempre lee el mismo hueco. A este le bastan 100 pasos: mira en la figura que
+# su pérdida se queda plana cerca de $\ln 4 \approx 1.39$, la de quien reparte entre los cuatro nombres. «Suma, con la pregunta de otra» es
+# el lector ya entrenado, con las preguntas cambiadas de historia. La línea «al azar entre los más nombrados» no
 # lee: como los cuatro aparecen lo mismo, debe quedarse en $1/4$.
 
 
@@ -614,7 +618,7 @@ def position_accuracy(reader, data, rows=None):
 def train_condition(name, reader_class, data, seed=0, steps=350):
     """Un lector entrenado, y su pérdida en cada paso."""
     set_seed(seed)
-    reader = freeze_embedding(reader_class(VOCAB_SIZE, 10, 48, dropout=0.0)).to(device)
+    reader = freeze_embedding(reader_class(VOCAB_SIZE, 16, 48, dropout=0.0)).to(device)
     return reader, fit(reader, random_batches(data), answer_loss, steps=steps, lr=0.03, label=name)
 
 
@@ -628,12 +632,9 @@ train_set, seen_test, new_test = (
     for count, seed, names in ((20000, 1, seen_names), (1000, 2, seen_names), (1000, 3, new_names))
 )
 readers, curves = {}, {}
-for name, reader_class, steps in (
-    ("suma", SumReader, 350),
-    ("generativo", GenerativeReader, 350),
-    ("generativo atado", TiedReader, 350),
-):
-    readers[name], curves[name] = train_condition(name, reader_class, train_set, steps=steps)
+heads = {"suma": SumReader, "generativo": GenerativeReader, "generativo atado": TiedReader}
+for name, reader_class in heads.items():
+    readers[name], curves[name] = train_condition(name, reader_class, train_set)
 readers["sin pregunta"], curves["sin pregunta"] = train_condition(
     "sin pregunta", SumReader, without_question(train_set), steps=100
 )
@@ -645,13 +646,14 @@ plot_losses(curves)
 # %% tags=["skip-execution", "nbval-ignore-output"]
 print(f"{'':34} vistos  nuevos")
 results = {}
-for name in ("suma", "generativo", "generativo atado", "sin pregunta"):
-    change = without_question if name == "sin pregunta" else tuple
-    results[name] = [accuracy(readers[name], change(data)) for data in (seen_test, new_test)]
+for name in heads:
+    results[name] = [accuracy(readers[name], data) for data in (seen_test, new_test)]
+blind = [without_question(data) for data in (seen_test, new_test)]
+results["sin pregunta"] = [accuracy(readers["sin pregunta"], data) for data in blind]
 documents, _, answers, _ = seen_test
 counts = F.one_hot(documents, VOCAB_SIZE).sum(dim=1).float()
 counts[:, : WORD_ID["Ana"]] = 0  # solo nombres
-random_choice = (counts + torch.rand_like(counts) / 2).argmax(dim=1)
+random_choice = (counts + torch.rand_like(counts) / 2).argmax(dim=1)  # empates, al azar
 results["al azar entre los más nombrados"] = [(random_choice == answers).float().mean().item()]
 for name, values in results.items():
     print(f"{name:34}", "   ".join(f"{value:.3f}" for value in values))
@@ -670,7 +672,7 @@ for name in ("sin pregunta", "al azar entre los más nombrados"):
 # suele ser la buena. Lo que no puede es **escribir** un nombre cuya fila de la capa de salida no ha recibido más que empujones hacia abajo. El atado se
 # defiende a medias: tiene que reconstruir el vector del nombre desde los estados. La suma no tiene que reconstruir nada.
 #
-# La columna de los vistos no compara techos: con los mismos pasos, la curva del generativo todavía va por detrás, y quizá subiría con más (no lo hemos
+# La columna de los vistos no compara techos: con los mismos pasos, la curva del generativo va por detrás, y quizá con más acertaría más (no lo hemos
 # medido). La de los nuevos es otra cosa: más pasos con los mismos nombres no le dan lo que le falta.
 #
 # Tampoco la suma es igual de buena en las dos columnas: aprendió con ochenta nombres a comparar vectores, y con otros algo se pierde. (Una semilla; las
@@ -698,9 +700,9 @@ assert by_trips[3, 1][2] > by_trips[3, 1][3] + 0.03
 assert all(abs(by_trips[n, 0][0] - by_trips[n, 0][1]) < 0.05 for n in (1, 2, 3))
 
 # %% [markdown]
-# Si nadie apoya a la rival, da casi igual: todas las posiciones atendidas llevan la misma palabra. La diferencia está en la última fila, donde las pruebas se
+# Si nadie apoya a la rival, da casi igual: casi todo el peso va a posiciones con la misma palabra (con un solo viaje ni siquiera hay qué sumar). La diferencia está en la última fila, donde las menciones se
 # contradicen. Ahí la posición más atendida es una de cuatro menciones, tres de la respuesta y una de la rival: quien elija una sin más acierta
-# $3/4$, que es más o menos lo que acierta la posición. La suma las **cuenta**: tres pesos contra uno.
+# $3/4$, y la posición no pasa mucho de ahí (con nombres nuevos el lector falla también por otras cosas). La suma las **cuenta**: tres pesos contra uno.
 #
 # ### ¿Y si $\leftarrow$ se toma en la última palabra?
 #
@@ -714,8 +716,8 @@ for name in ("suma", "← en la última"):
 assert values[0] > results["suma"][0] - 0.03 and values[1] > results["suma"][1] - 0.06
 
 # %% [markdown]
-# **No se nota**: con esta semilla no acierta menos. La otra mitad, $\rightarrow$, ya lo ha leído todo, y con preguntas de tres palabras le sobra. Un error
-# que el acierto no delata sigue siendo un error: con preguntas largas la mitad del resumen no serviría de nada. Lo delató una propiedad (cambia una palabra y mira qué
+# **No se nota**: con esta semilla no acierta menos. La otra mitad, $\rightarrow$, ya lo ha leído todo, y con preguntas de tres palabras parece bastarle. Un error
+# que el acierto no delata sigue siendo un error: la mitad del resumen solo conoce una palabra, por larga que sea la pregunta. Lo delató una propiedad (cambia una palabra y mira qué
 # se mueve), y es la que comprobarás en el ejercicio 03b.
 
 # %% [markdown]
@@ -826,7 +828,7 @@ assert all(abs(share - k / (k + 2)) < 0.15 for k, share in enumerate(shares))
 assert max(flat, key=flat.get) == "visitó"
 
 # %% [markdown]
-# Más menciones, más probabilidad, y cerca de la cuenta, aunque nadie obligó al lector a dar el mismo peso a todas: los de la figura no lo son. Mueve los controles. La **temperatura**
+# Más menciones, más probabilidad, y cerca de la cuenta, aunque nadie obligó al lector a dar el mismo peso a todas: los de la figura son bastante distintos. Mueve los controles. La **temperatura**
 # divide las puntuaciones antes de la softmax: hacia 0, un solo peso se lo lleva todo y sumar ya no cambia nada; muy alta, todas las posiciones pesan lo
 # mismo y gana la palabra más frecuente, que no es un nombre. ¿Con qué $k$ cambia la respuesta? ¿Depende de la temperatura? (Si el control no aparece, ejecuta el cuaderno
 # entero: hace falta el modelo entrenado.)
@@ -894,7 +896,8 @@ assert lost["sin máscara", 2024][0] > 3 * lost["sin máscara", 24][0]
 assert lost["sin máscara", 2024][1] > 3 * lost["sin máscara", 2024][0]
 
 # %% [markdown]
-# Sin entrenar, el relleno se lleva casi todo. Entrenado, el error **se esconde**: el lector aprende a dar a las palabras buenas puntuaciones muy por encima de 0, y
+# Sin entrenar, el reparto es casi uniforme, y el relleno se lleva lo que ocupa: ocho columnas de diez. Entrenado (200 pasos; la suma tuvo
+# 350, así que compara cada lector consigo mismo), el error **se esconde**: el lector aprende a dar a las palabras buenas puntuaciones muy por encima de 0, y
 # el acierto apenas lo delata. Pero el defecto sigue ahí: basta un lote más ancho para que la misma historia reciba otra
 # probabilidad. La media tranquiliza más de lo que debe: mira lo que pierde la peor de las historias.
 #
@@ -927,8 +930,8 @@ assert lost["sin máscara", 2024][1] > 3 * lost["sin máscara", 2024][0]
 # | `mask` | bool `[B, T]` | True donde hay palabra |
 # | resultado | `[B, V]` | $\ln P$; en un documento sin palabras, todo $-\infty$ |
 #
-# El gradiente debe ser finito siempre que lo sea la pérdida. Comprueba cada documento por separado: nada de lo que diga otra fila del lote debe
-# cambiar la tuya.
+# El gradiente debe ser finito siempre que lo sea la pérdida. Cada documento va por separado: nada de lo que diga otra fila del lote debe
+# cambiar la suya.
 
 
 # %% nbgrader={"grade_id": "ej03a_suma_log", "solution": true} tags=["export"]
@@ -938,7 +941,7 @@ def pointer_sum(scores, document, mask, vocab_size):
 
     Formas: scores `[B, T]`, document `[B, T]`, mask bool `[B, T]` → log-probabilidades `[B, V]`.
 
-    Referencia: Kadlec et al. (2016), sección 4.
+    Referencia: Kadlec et al. (2016).
     """
     ### BEGIN SOLUTION
     empty = ~mask.any(dim=1, keepdim=True)
@@ -1017,7 +1020,7 @@ grade("03_sum_reader", "ej03a_extremos", pointer_sum)
 # %% [markdown]
 # Ahora, la pérdida. Con datos reales hay huecos cuya respuesta **no está** en el documento: su $-\ln P$ es infinito y, si se promedia, también la pérdida.
 # Escribe `cloze_loss`, que devuelve dos cosas: la media de $-\ln P(\text{respuesta})$ en los huecos que se pueden contestar ($P > 0$), y qué
-# fracción del lote son (`float` de Python). Así se ve cuánto se deja fuera, en vez de esconderlo. Si no se puede contestar ninguno, la pérdida es 0.
+# fracción del lote son (`float` de Python). Así se ve cuánto se deja fuera, en vez de esconderlo. Si no se puede contestar ninguno, la pérdida es 0, pero sigue dependiendo de `log_probs`: se puede llamar a `backward()`, y el gradiente es 0.
 
 
 # %% nbgrader={"grade_id": "ej03a_perdida_huecos", "solution": true} tags=["export"]
@@ -1103,7 +1106,8 @@ grade("03_sum_reader", "ej03a_perdida", cloze_loss)
 #
 # **Pregunta.** La suma premia a las palabras que se repiten.
 #
-# 1. Con el lector «suma» ya entrenado, construye historias en las que la respuesta se nombra una vez y su rival tres, pero en viajes a **otra**
+# 1. Con el lector «suma» ya entrenado (en una celda tuya, que aquí sí puede usar `readers`; `repeated_story` y `read_story` te sirven de
+#    modelo), construye historias en las que la respuesta se nombra una vez y su rival tres, pero en viajes a **otra**
 #    ciudad. ¿Acierta? Compáralo con historias en las que la rival fue tres veces a la ciudad de la pregunta. ¿Qué cuenta el lector: las veces que sale un
 #    nombre, o las veces que sale en lo que se pregunta?
 # 2. Da un ejemplo de texto real en el que sumar las menciones lleve a una respuesta equivocada.
@@ -1149,7 +1153,7 @@ class QuestionEncoder(nn.Module):
 
     Atributo obligatorio: `gru`.
 
-    Referencia: Kadlec et al. (2016), sección 4.
+    Referencia: Kadlec et al. (2016).
     """
 
     def __init__(self, embedding_dim, hidden_dim, num_layers=1):
@@ -1268,8 +1272,9 @@ grade("03_sum_reader", "ej03b_longitudes", QuestionEncoder)
 # ## 11. Resumen
 #
 # - En el Sum Reader la atención **es** la respuesta: $P(w)$ es la suma de los pesos de las apariciones de $w$.
-# - No hay parámetros por palabra de salida, así que puede contestar con un nombre que no vio al entrenar. El generativo mira donde debe y no puede escribirlo.
-# - Sumar cuenta pruebas: cuando se contradicen, la palabra que más suma acierta más que la posición que más pesa. Si no se contradicen, da igual.
+# - Señalar no pide parámetros por palabra a la salida; si tampoco se aprenden a la entrada (aquí, vectores fijos), puede contestar con un
+#   nombre que no vio al entrenar. El generativo suele mirar donde debe y no puede escribirlo.
+# - Sumar cuenta menciones: cuando se contradicen, la palabra que más suma acierta más que la posición que más pesa. Si no se contradicen, da igual.
 # - La pregunta se resume con cada sentido donde ha terminado de leer: $[\rightarrow \text{última}; \leftarrow \text{primera}]$.
 # - Dos errores de este cuaderno (la máscara que nadie pasa, la mitad ciega) apenas se notan en el acierto. Los delata una propiedad: 0 en el relleno; si cambio una
 #   palabra, se mueven las dos mitades.

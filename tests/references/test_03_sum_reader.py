@@ -266,7 +266,7 @@ def stories():
 
 def trained(reader_class, data, seed, steps):
     lesson.set_seed(seed)
-    reader = lesson.freeze_embedding(reader_class(lesson.VOCAB_SIZE, 10, 48, dropout=0.0))
+    reader = lesson.freeze_embedding(reader_class(lesson.VOCAB_SIZE, 16, 48, dropout=0.0))
     batches = lesson.random_batches(data)
     lesson.fit(reader, batches, lesson.answer_loss, steps=steps, lr=0.03, label="")
     return reader
@@ -289,7 +289,7 @@ def duel(same_city):
 def test_the_sum_names_new_words_and_counts_mentions(stories, seed):
     train, seen, new = stories
     reader = trained(lesson.SumReader, train, seed, steps=350)
-    assert lesson.accuracy(reader, seen) > 0.945
+    assert lesson.accuracy(reader, seen) >= 0.95
     assert lesson.accuracy(reader, new) > 0.8
     disputed = seen[3][:, 1] > 0
     by_sum, by_position = (
