@@ -37,7 +37,8 @@ class Assignment:
         """
         notebook = read(course.source_path(name))
         given = student_version(course, name, notebook)
-        registered = {grade_id(cell): cell for cell in given.cells}
+        steps = [step for step in registration_steps(course) if step is not SaveCells]
+        registered = {grade_id(c): c for c in course.preprocess(notebook, steps, name).cells}
         for cell in notebook.cells:
             if grade_id(cell):  # con el checksum se sabe si una respuesta se dejó como estaba
                 cell.metadata = registered[grade_id(cell)].metadata

@@ -60,6 +60,10 @@ def scores(course: Path) -> dict[tuple[str, str], tuple]:
         }
 
 
+# Las dos cohortes tardan en corregirse: que todas estas pruebas vayan al mismo proceso.
+pytestmark = pytest.mark.xdist_group("cohorte")
+
+
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory):
     """La cohorte corregida con `autograder grade`."""

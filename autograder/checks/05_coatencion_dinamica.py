@@ -446,7 +446,7 @@ def padding_is_never_chosen(ChainedStep):
 @check("ej05b_paso", "Devuelve las posiciones de mayor puntuación", points=0.5)
 def returns_the_best(ChainedStep):
     layer, _ = step_layer(ChainedStep)
-    U, mask, *rest = step_inputs((5, 2, 1, 1, 2, 1))
+    U, mask, *rest = step_inputs((5,) * 8 + (4,) * 4 + (2, 1, 1, 2, 1))
     U = torch.where(mask[..., None], U, torch.randn_like(U) * 20)
     found = layer(U, mask, *rest)
     for name, scores, chosen in (("principio", found[0], found[2]), ("fin", found[1], found[3])):
