@@ -49,7 +49,7 @@ def build(names: list[str]) -> Iterator[tuple[Path, bool]]:
 
 
 def stale(names: list[str]) -> list[str]:
-    """Lo que no coincide con los maestros, sin contar las salidas; vacío si todo está al día.
+    """Lo que no corresponde a los maestros, sin ejecutar nada; vacío si todo está al día.
 
     Raises:
         CourseError: si un maestro incumple una regla.
@@ -69,6 +69,8 @@ def stale(names: list[str]) -> list[str]:
                 problems.append(f"{shown} no existe.")
             elif _inputs(read(path)) != _inputs(notebook):
                 problems.append(f"{shown} no corresponde a su maestro.")
+            elif path.parent == MASTERS and _stored_code(path) != _fingerprint(master, name):
+                problems.append(f"{shown} tiene las salidas de un código anterior.")
     known = set(master_names())
     for folder in ("source", "release", "solutions"):
         found = [p for p in _relative(ROOT.glob(f"{folder}/*")) if not p.name.startswith(".")]
@@ -106,12 +108,15 @@ def with_outputs(master: NotebookNode, name: str) -> NotebookNode:
     fingerprint = _fingerprint(master, name)
     pair = copy.deepcopy(master)
     pair.metadata["autograder"]["code"] = fingerprint
-    if path.exists():
-        stored = read(path)
-        if stored.metadata.get("autograder", {}).get("code") == fingerprint:
-            return _copy_outputs(stored, pair)
+    if path.exists() and _stored_code(path) == fingerprint:
+        return _copy_outputs(read(path), pair)
     _execute(pair, name)
     return pair
+
+
+def _stored_code(path: Path) -> str | None:
+    """La huella del código que produjo las salidas de una pareja."""
+    return read(path).metadata.get("autograder", {}).get("code")
 
 
 def _fingerprint(master: NotebookNode, name: str) -> str:

@@ -7,6 +7,7 @@ import ast
 from nbformat import NotebookNode
 
 from autograder.assignments import Assignment
+from autograder.source import parse
 
 # Lo que ningún ejercicio pide, y sirve para mirar o tocar lo que no es de uno.
 MODULES = {"builtins", "ctypes", "gc", "importlib", "inspect", "os", "socket", "subprocess", "sys"}
@@ -28,7 +29,7 @@ def _out_of_place(source: str) -> set[str]:
     code = "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in lines)
     found = {"órdenes del sistema (!)" for line in lines if line.lstrip().startswith("!")}
     try:
-        nodes = list(ast.walk(ast.parse(code)))
+        nodes = list(ast.walk(parse(code)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return found
     for node in nodes:

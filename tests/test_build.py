@@ -108,6 +108,14 @@ def test_execution_is_deterministic(course):
     assert contents(course) == before
 
 
+def test_outputs_of_other_checks_are_reported(course):
+    path = course / "autograder" / "checks" / f"{NAME}.py"
+    path.write_text(path.read_text(encoding="utf-8") + "# Otra.\n", encoding="utf-8")
+    result = build(course, "--check")
+    assert result.returncode == 2
+    assert f"notebooks/{NAME}.ipynb tiene las salidas de un código anterior" in result.stderr
+
+
 @pytest.mark.parametrize("folder", ["source", "release", "solutions"])
 def test_leftovers_are_reported(course, folder):
     (course / folder / "99_viejo").mkdir()

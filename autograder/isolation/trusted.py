@@ -15,7 +15,7 @@ from nbformat import NotebookNode
 
 from autograder.checks import showing
 from autograder.isolation.proxies import Channel
-from autograder.source import free_names
+from autograder.source import free_names, parse
 
 
 class AgentListener:
@@ -84,7 +84,7 @@ def _compiled(source: str) -> tuple[list[str], CodeType, CodeType | None]:
 
     Una celda de pruebas es la misma en todas las entregas.
     """
-    tree = ast.parse(source)
+    tree = parse(source)
     last = tree.body[-1] if tree.body else None
     value = None
     if isinstance(last, ast.Expr):
