@@ -18,6 +18,7 @@ from nbgrader.utils import is_grade
 
 from autograder import checks
 from autograder.assignments import student_version
+from autograder.colab import add_link
 from autograder.conventions import COVER_TAG, COVERS, HELPERS, MASTERS, ROOT
 from autograder.course import Course
 from autograder.errors import CourseError
@@ -86,7 +87,7 @@ def _derived(
     course: Course, name: str, master: NotebookNode, pair: NotebookNode
 ) -> dict[Path, NotebookNode]:
     """source, release y solutions de un maestro; solutions lleva las salidas de la pareja."""
-    source = make_source(master)
+    source = make_source(master, name)
     products = {
         "source": source,
         "release": student_version(course, name, source),
@@ -206,7 +207,7 @@ def _cover(pair: NotebookNode) -> bytes | None:
 # --- source, release y solutions ------------------------------------------------------------------
 
 
-def make_source(master: NotebookNode) -> NotebookNode:
+def make_source(master: NotebookNode, name: str) -> NotebookNode:
     """La entrada de nbgrader: el maestro sin salidas y con las ayudas dentro."""
     source = inline_helpers(master)
     for cell in source.cells:
@@ -214,6 +215,7 @@ def make_source(master: NotebookNode) -> NotebookNode:
             cell.outputs, cell.execution_count = [], None
             if cell.source.startswith("# @title"):
                 cell["id"] = HELPERS
+    add_link(source, name)
     return source
 
 

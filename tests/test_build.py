@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 
+import nbformat
 import pytest
 
 from autograder.conventions import ROOT
@@ -106,6 +107,36 @@ def test_execution_is_deterministic(course):
             path.unlink()
     assert build(course, "99_mini").returncode == 0
     assert contents(course) == before
+
+
+def set_repository(course, address):
+    text = f'[project]\nname = "curso"\nurls.Repository = "{address}"\n'
+    (course / "pyproject.toml").write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize("end", ["", "/", ".git"])
+def test_the_repository_of_the_course_gives_the_colab_link(course, end):
+    release = course / "release" / NAME / f"{NAME}.ipynb"
+    assert "colab.research" not in release.read_text(encoding="utf-8")
+    set_repository(course, f"https://github.com/escuela/curso.de-atencion{end}")
+    assert build(course, "--check").returncode == 2
+    assert build(course, NAME).returncode == 0
+    link = (
+        "(https://colab.research.google.com/github/escuela/curso.de-atencion"
+        f"/blob/main/release/{NAME}/{NAME}.ipynb)"
+    )
+    title, _, badge, *_ = nbformat.read(release, as_version=4).cells[0].source.splitlines()
+    assert title == PROSE.removeprefix("# ").strip()
+    assert badge.startswith("[![Abrir en Colab](https://")
+    assert badge.endswith(link)
+
+
+def test_colab_needs_github(course):
+    set_repository(course, "https://git.example.org/escuela/curso")
+    result = build(course, NAME)
+    assert result.returncode == 2
+    assert "Colab solo abre cuadernos de https://github.com/USUARIO/CURSO" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_outputs_of_other_checks_are_reported(course):
