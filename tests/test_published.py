@@ -93,6 +93,15 @@ def test_every_solution_cell_of_the_release_names_its_task(name):
 
 
 @every_notebook
+def test_every_visible_test_says_what_fails(name):
+    for cell in published("release", name).cells:
+        if is_grade(cell) and not is_solution(cell):
+            asserts = [n for n in ast.walk(ast.parse(cell.source)) if isinstance(n, ast.Assert)]
+            assert asserts, grade_id(cell)
+            assert all(node.msg for node in asserts), grade_id(cell)
+
+
+@every_notebook
 def test_release_and_source_have_no_outputs_and_solutions_do(name):
     for folder in ("source", "release"):
         code = [c for c in published(folder, name).cells if c.cell_type == "code"]
