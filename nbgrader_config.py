@@ -76,3 +76,10 @@ c.FeedbackExporter.extra_template_basedirs = [
 c.GenerateFeedback.preprocessors = [GetGrades, SanitizeHTML]
 c.SanitizeHTML.enabled = True
 c.SanitizeHTML.tags = [*sorted(ALLOWED_TAGS), "br", "div", "p", "table", "tbody", "td", "th", "tr"]
+
+# Las entregas bajadas de Moodle o Canvas. «force» deja que «nbgrader zip_collect» vacíe cada vez
+# extracted/, que es una copia; lo ya recogido lo protege LmsExtractor, que solo lo sustituye si se
+# da --force, y entonces guarda lo anterior.
+c.ZipCollectApp.extractor_plugin = "autograder.lms.collect.LmsExtractor"
+c.ZipCollectApp.collector_plugin = "autograder.lms.collect.LmsCollector"
+c.ZipCollectApp.force = True

@@ -86,6 +86,16 @@ def is_manual(cell: NotebookNode) -> bool:
     return is_grade(cell) and (is_solution(cell) or cell.cell_type != "code")
 
 
+def is_of(submission: NotebookNode, assignment: Assignment) -> bool:
+    """Si un cuaderno es de esa entrega, por sus metadatos o, si se perdieron, sus ejercicios."""
+    name = submission.metadata.get("autograder", {}).get("assignment")
+    if name:
+        return bool(name == assignment.name)
+    found = {identifier for cell in submission.cells if (identifier := grade_id(cell))}
+    found |= {match[1] for cell in submission.cells for match in MARKER.finditer(cell.source)}
+    return bool(found & assignment.grade_ids)
+
+
 def recognise(submission: NotebookNode, course: Course) -> Assignment:
     """La entrega del curso a la que corresponde un cuaderno.
 
@@ -98,10 +108,8 @@ def recognise(submission: NotebookNode, course: Course) -> Assignment:
     name = submission.metadata.get("autograder", {}).get("assignment")
     if name:
         return Assignment.load(name, course)
-    found = {identifier for cell in submission.cells if (identifier := grade_id(cell))}
-    found |= {match[1] for cell in submission.cells for match in MARKER.finditer(cell.source)}
     for candidate in (Assignment.load(name, course) for name in course.assignments()):
-        if found & candidate.grade_ids:
+        if is_of(submission, candidate):
             return candidate
     raise CourseError(
         "El cuaderno no es de ninguna entrega de este curso: no tiene su nombre ni sus ejercicios."

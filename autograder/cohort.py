@@ -13,11 +13,10 @@ from autograder.cluster import Cluster
 from autograder.course import Course
 from autograder.errors import CourseError
 from autograder.gradebook import Ledger
+from autograder.limits import MAX_NOTEBOOK
 from autograder.notebooks import read_text
 from autograder.results import Result, Store
 from autograder.worker import Grader, Job
-
-MAX_BYTES = 20 * 2**20  # de un cuaderno; uno con muchas figuras ocupa unos pocos MB
 
 
 def grade_cohort(
@@ -81,7 +80,7 @@ def _known(student: str, path: Path, grader: Grader, store: Store, force: bool) 
 
 def _job(student: str, path: Path, grader: Grader) -> Job:
     text = read_text(path)
-    if len(text) > MAX_BYTES:
-        size = f"{len(text) >> 20} MB, y el tope es de {MAX_BYTES >> 20}"
+    if len(text) > MAX_NOTEBOOK:
+        size = f"{len(text) >> 20} MB, y el tope es de {MAX_NOTEBOOK >> 20}"
         raise CourseError(f"{path} ocupa {size}: pide que lo entregue sin salidas.")
     return Job(student, text, grader.key(text))
