@@ -88,9 +88,8 @@ class LmsExtractor(ExtractorPlugin):
                 continue
             with self.refusals.noting(origin, file.path):
                 file.check()
-            if file.path.lower().endswith((".ipynb", ".zip", *archives.OTHER_ARCHIVES)):
-                reason = "su nombre no es de los que ponen Moodle y Canvas"
-                self.refusals.add(origin, file.path, reason)
+                if file.path.lower().endswith((".ipynb", ".zip", *archives.OTHER_ARCHIVES)):
+                    raise Refused("su nombre no es de los que ponen Moodle y Canvas")
         return uploads
 
     def _files(self, archive_path: Path, opened: ExitStack) -> Iterator[tuple[str, File]]:
