@@ -1,5 +1,6 @@
 """Recoger entregas bajadas de Moodle y Canvas, con `nbgrader zip_collect`."""
 
+import contextlib
 import csv
 import io
 import json
@@ -384,12 +385,9 @@ def test_a_size_that_lies_is_not_believed():
 @given(st.binary(max_size=40), st.integers(0, len(GOOD) - 1))
 def test_any_damage_is_refused_not_a_crash(noise, place):
     data = GOOD[:place] + noise + GOOD[place + len(noise) :]
-    try:
+    with contextlib.suppress(Refused):
         for file in archives.personal_zip(data, ZipLimits()):
-            file.check()
             assert len(file.read(1000)) <= 1000
-    except Refused as reason:
-        assert str(reason)
 
 
 def test_wrong_assignment_is_one_line(course, capsys):
@@ -430,7 +428,7 @@ def test_from_download_to_grades(course):
     graded = json.loads((course.root / "notas.json").read_text(encoding="utf-8"))
     said = {s["student"]: s for s in graded["submissions"]}
     assert said["estudiante_01"]["points"] > said["estudiante_02"]["points"] == 0
-    assert "no es JSON" in said["estudiante_03"]["problem"]
+    assert "no es JSON" in said["estudiante_03"]["error"]
 
     exporter = "autograder.lms.export.MoodleExporter"
     flags = ("--to", "notas.csv", "--MoodleExporter.provisional=True")

@@ -43,7 +43,7 @@ class LmsExporter(ExportPlugin):
 
     locale = Unicode(
         "es_ES",
-        help="País de quien abrirá la hoja (es_MX, es_AR…): decide el signo decimal y el separador.",
+        help="País de quien abrirá la hoja (es_MX…): decide el signo decimal y el separador.",
     ).tag(config=True)
 
     provisional = Bool(
@@ -58,7 +58,7 @@ class LmsExporter(ExportPlugin):
                 raise CourseError(
                     f"{target} ya existe: bórralo, o escribe otro con «--to otro_nombre.csv»."
                 )
-            separator = ";" if self._decimal_sign() == "," else ","
+            separator = ";" if get_decimal_symbol(self._country()) == "," else ","
             columns = [self._column(gradebook, found) for found in self._assignments(gradebook)]
             rows = self.rows(self._students(gradebook), columns)
             _write(target, rows, separator)
@@ -75,11 +75,11 @@ class LmsExporter(ExportPlugin):
         """Un número como se escribe en el país de `locale`, o nada."""
         if value is None:
             return ""
-        return format_decimal(value, "0.#####", locale=self.locale, group_separator=False)
+        return format_decimal(value, "0.#####", locale=self._country(), group_separator=False)
 
-    def _decimal_sign(self) -> str:
+    def _country(self) -> Locale:
         try:
-            return get_decimal_symbol(Locale.parse(self.locale))
+            return Locale.parse(self.locale.replace("-", "_"))
         except (UnknownLocaleError, ValueError):
             raise CourseError(
                 f"No se conoce el país «{self.locale}»: se escribe como es_ES, es_MX o es_AR."
