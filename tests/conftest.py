@@ -5,6 +5,7 @@ import os
 import matplotlib
 import pytest
 import torch
+from nbgrader.api import Gradebook
 
 from autograder.assignments import Assignment
 from autograder.course import Course
@@ -59,3 +60,11 @@ def assignment():
         return loaded[name]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def empty_gradebook(tmp_path_factory):
+    """Un libro de notas vacío, para copiarlo: crear cada uno cuesta dos procesos."""
+    path = tmp_path_factory.mktemp("libro") / "gradebook.db"
+    Gradebook(f"sqlite:///{path}").close()
+    return path

@@ -105,9 +105,10 @@ class Lines(logging.Handler):
 
 
 @pytest.fixture
-def course(tmp_path, monkeypatch):
+def course(tmp_path, monkeypatch, empty_gradebook):
     root = tmp_path / "curso"
     root.mkdir()
+    shutil.copy(empty_gradebook, root)
     monkeypatch.chdir(root)
     return CourseFolder(root)
 
@@ -197,7 +198,11 @@ def test_class_zip_folders_loose_files_and_personal_zips(course):
                 "Ana PÉREZ_101_assignsubmission_file_/Copia de 06_autoatencion (1).ipynb": b"uno",
                 "Ana PÉREZ_101_assignsubmission_onlinetext_/onlinetext.html": b"<p>",
                 "Luz Gil_102_assignsubmission_file_mío.zip": zipped(
-                    {"carpeta/tarea.ipynb": b"dos", "__MACOSX/carpeta/._tarea.ipynb": b"x"}
+                    {
+                        "carpeta/tarea.ipynb": b"dos",
+                        "__MACOSX/carpeta/._tarea.ipynb": b"x",
+                        "carpeta/.ipynb_checkpoints/tarea-checkpoint.ipynb": b"y",
+                    }
                 ),
             }
         ),
@@ -321,7 +326,7 @@ DANGEROUS = {
     "barra": (zipped({"..\\a.ipynb": NOTEBOOK}), "sale de su carpeta"),
     "enlace": (zipped({special("a.ipynb", stat.S_IFLNK): b"/etc/passwd"}), "enlace"),
     "dispositivo": (zipped({special("a.ipynb", stat.S_IFCHR): b""}), "especial"),
-    "bomba": (zipped({"a.ipynb": b" " * (19 * 2**20)}), "veces más"),
+    "bomba": (zipped({"a.ipynb": b" " * (19 * 2**20)}), "más de 200 veces"),
     "enorme": (zipped({"a.ipynb": os.urandom(21 * 2**20)}), "20 MB"),
     "muchos": (zipped({f"{n}.txt": b"" for n in range(1001)}), "más de 1000 archivos"),
     "anidado": (zipped({"otro.zip": GOOD}), ".zip dentro de otro"),

@@ -3,6 +3,7 @@
 import csv
 import logging
 import re
+import shutil
 from datetime import datetime
 from types import SimpleNamespace
 
@@ -18,9 +19,10 @@ LOG = logging.getLogger("prueba_de_notas")
 
 
 @pytest.fixture
-def book(tmp_path):
+def book(tmp_path, empty_gradebook):
     """Cuatro personas: al día, con retraso, sin corregir del todo y sin entregar."""
-    with Gradebook(f"sqlite:///{tmp_path / 'gradebook.db'}") as book:
+    path = shutil.copy(empty_gradebook, tmp_path)
+    with Gradebook(f"sqlite:///{path}") as book:
         for assignment in (NAME, LATER):
             book.add_assignment(assignment)
             book.add_notebook(assignment, assignment)

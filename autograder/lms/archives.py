@@ -24,6 +24,7 @@ from autograder.limits import ZipLimits
 
 RESERVED = re.compile(r"(con|prn|aux|nul|com[1-9]|lpt[1-9])(\..*)?", re.IGNORECASE)
 OTHER_ARCHIVES = (".rar", ".7z", ".tar", ".tgz", ".gz", ".bz2", ".xz")
+JUNK = {"__MACOSX", ".DS_Store", ".ipynb_checkpoints"}
 ENTRY_MARK = b"PK\x01\x02"  # el principio de cada entrada en el índice de un .zip
 
 DAMAGED = "está dañado, o no es un .zip: pide que lo suba otra vez"
@@ -86,10 +87,8 @@ def is_zip(path: str) -> bool:
 
 
 def is_junk(path: str) -> bool:
-    """Si es lo que el sistema deja en las carpetas (`__MACOSX`, `.DS_Store`…)."""
-    return any(part == "__MACOSX" or part.startswith("._") for part in path.split("/")) or (
-        path.rpartition("/")[2].startswith(".")
-    )
+    """Si es lo que dejan en las carpetas macOS o Jupyter, y no lo que se entrega."""
+    return any(part in JUNK or part.startswith("._") for part in path.split("/"))
 
 
 def loose_file(path: Path, name: str, limits: ZipLimits) -> File:
@@ -178,7 +177,7 @@ def check_entry(entry: zipfile.ZipInfo, limits: ZipLimits) -> None:
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise Refused(f"está comprimido con un método poco común; {NOT_A_ZIP}")
     if entry.file_size > limits.ratio * entry.compress_size + 2**20:
-        raise Refused(f"al descomprimirlo ocuparía más de {limits.ratio} veces más")
+        raise Refused(f"al descomprimirlo crecería más de {limits.ratio} veces")
 
 
 def check_name(name: str, limits: ZipLimits) -> None:
