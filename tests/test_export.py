@@ -15,6 +15,7 @@ from nbgrader.api import Gradebook
 from autograder.lms.export import CanvasExporter, Column, MoodleExporter, _write, safe
 
 NAME, LATER = "06_autoatencion", "07_clave_valor_prediccion"
+pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
 LOG = logging.getLogger("prueba_de_notas")
 
 
@@ -130,11 +131,18 @@ def test_decimal_sign_and_separator(book, tmp_path, locale, seven):
 def test_pending_grades_are_counted(book, tmp_path, caplog):
     export(MoodleExporter, book, tmp_path / "a.csv")
     assert (
-        f"1 entrega de {NAME} tiene preguntas sin corregir a mano: va vacía; con "
-        "--MoodleExporter.provisional=True, con los puntos que hay hasta ahora." in caplog.messages
+        f"Entregas de {NAME} con preguntas sin corregir a mano: 1. Van vacías; con "
+        "--MoodleExporter.provisional=True, con los puntos que llevan." in caplog.messages
     )
     rows = export(MoodleExporter, book, tmp_path / "b.csv", provisional=True)
     assert [row[5] for row in rows if row[4] == "503"] == ["3"]
+
+
+def test_what_could_not_be_graded_is_no_zero(book, tmp_path, caplog):
+    add(book, "=estudiante_04", None, pending=True)
+    rows = export(MoodleExporter, book, tmp_path / "a.csv", provisional=True)
+    assert [row[5] for row in rows if row[4] == "'=estudiante_04"] == [""]
+    assert f"Entregas de {NAME} sin corregir: 1. Van vacías." in caplog.messages
 
 
 def test_moodle_warns_of_blank_identifiers(book, tmp_path, caplog):

@@ -14,7 +14,14 @@ import sqlalchemy as sa
 import sqlalchemy.exc
 from babel import Locale, UnknownLocaleError
 from babel.numbers import format_decimal, get_decimal_symbol
-from nbgrader.api import Assignment, Gradebook, Student, SubmittedAssignment
+from nbgrader.api import (
+    Assignment,
+    Grade,
+    Gradebook,
+    Student,
+    SubmittedAssignment,
+    SubmittedNotebook,
+)
 from nbgrader.plugins import ExportPlugin
 from traitlets import Bool, Unicode
 
@@ -102,33 +109,40 @@ class LmsExporter(ExportPlugin):
 
     def _column(self, gradebook: Gradebook, assignment: Assignment) -> Column:
         """Las notas de una entrega, en una consulta: nbgrader haría varias por estudiante."""
-        submission = SubmittedAssignment
+        submission, notebook = SubmittedAssignment, SubmittedNotebook
+        graded = sa.exists().where(
+            notebook.assignment_id == submission.id,
+            Grade.notebook_id == notebook.id,
+            sa.or_(Grade.auto_score.is_not(None), Grade.manual_score.is_not(None)),
+        )
         query = sa.select(
             submission.student_id,
             submission.score,
             submission.late_submission_penalty,
             submission.needs_manual_grade,
+            graded,
         ).where(submission.assignment_id == assignment.id)
-        scores, pending = {}, 0
-        for student, score, penalty, needs_manual_grade in gradebook.db.execute(query):
-            pending += needs_manual_grade
-            if self.provisional or not needs_manual_grade:
+        scores, ungraded, pending = {}, 0, 0
+        for student, score, penalty, needs_manual_grade, is_graded in gradebook.db.execute(query):
+            ungraded += not is_graded
+            pending += is_graded and needs_manual_grade
+            if is_graded and (self.provisional or not needs_manual_grade):
                 scores[student] = max(0.0, score - penalty)
-        if pending:
-            self.log.warning("%s", self._pending_line(assignment.name, pending))
+        self._warn_blank(assignment.name, ungraded, pending)
         return Column(assignment.name, assignment.max_score, scores)
 
-    def _pending_line(self, name: str, pending: int) -> str:
-        what = (
-            "1 entrega de {} tiene preguntas sin corregir a mano: va"
-            if pending == 1
-            else f"{pending} entregas de {{}} tienen preguntas sin corregir a mano: van"
-        ).format(name)
-        if self.provisional:
-            return f"{what} con los puntos que hay hasta ahora."
-        empty = "vacía" if pending == 1 else "vacías"
-        option = f"--{type(self).__name__}.provisional=True"
-        return f"{what} {empty}; con {option}, con los puntos que hay hasta ahora."
+    def _warn_blank(self, name: str, ungraded: int, pending: int) -> None:
+        if ungraded:
+            self.log.warning("Entregas de %s sin corregir: %d. Van vacías.", name, ungraded)
+        if not pending:
+            return
+        option = f"Van vacías; con --{type(self).__name__}.provisional=True, con los puntos que"
+        self.log.warning(
+            "Entregas de %s con preguntas sin corregir a mano: %d. %s llevan.",
+            name,
+            pending,
+            "Van con los puntos que" if self.provisional else option,
+        )
 
 
 class CanvasExporter(LmsExporter):
