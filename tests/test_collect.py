@@ -232,6 +232,13 @@ def test_homonyms_are_not_mixed(course):
     assert sum("se llama igual" in line for line in lines) == 2
 
 
+def test_who_changes_name_in_canvas_is_the_same_person(course):
+    course.download("perezana_12_300_a.ipynb", b"antes")
+    course.download("perezluz_12_301_a.ipynb", b"ahora")
+    course.collect()
+    assert course.collected == {"12": b"ahora"}
+
+
 def test_best_notebook_of_several(course):
     solved, other = notebook("release"), notebook("release", "07_clave_valor_prediccion")
     newer = solved.replace(b'"nbformat_minor": 5', b'"nbformat_minor":  5')

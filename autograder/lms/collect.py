@@ -55,8 +55,11 @@ class LmsExtractor(ExtractorPlugin):
                 uploads = self._uploads(Path(archive_path), opened)
                 for student, sender in self._identify(uploads).items():
                     self._extract_one(student, sender, uploads[sender])
-        except (CourseError, OSError) as error:
+        except CourseError as error:
             self.log.error("%s", error)
+            sys.exit(1)
+        except OSError as error:
+            self.log.error("No se puede escribir en %s: %s.", self.downloaded, error.strerror)
             sys.exit(1)
         for line in self.refusals.lines():
             self.log.warning("%s", line)
@@ -80,11 +83,13 @@ class LmsExtractor(ExtractorPlugin):
     def _uploads(self, archive_path: Path, opened: ExitStack) -> Uploads:
         """Los archivos de cada persona, todavía sin leer."""
         uploads: Uploads = defaultdict(list)
+        seen: dict[tuple[str, ...], Sender] = {}
         for origin, file in self._files(archive_path, opened):
             if archives.is_junk(file.path):
                 continue
             if upload := upload_of(file.path):
-                uploads[upload.sender].append((upload, file))
+                sender = seen.setdefault(upload.sender.key, upload.sender)
+                uploads[sender].append((upload, file))
                 continue
             with self.refusals.noting(origin, file.path):
                 file.check()

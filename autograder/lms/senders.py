@@ -35,6 +35,11 @@ class Sender:
     number: str  # en Canvas, el de la persona; en Moodle, el que tiene en esa tarea
     name: str
 
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Lo que no comparte con nadie. En Canvas cada cual puede cambiarse el nombre."""
+        return ("Canvas", self.number) if self.lms == "Canvas" else (self.number, plain(self.name))
+
     def __str__(self) -> str:
         return f"{self.name} ({self.lms}, {self.number})"
 
