@@ -31,7 +31,7 @@ import sys
 
 import matplotlib.pyplot as plt
 import torch
-from apoyo import fit, pick_device, plot_losses, set_seed
+from apoyo import fit, pick_device, plot_losses, set_seed, show
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -781,7 +781,11 @@ for ids, asked_ids, answer_id in zip(*(tensor.tolist() for tensor in new_test[:3
 figure, axes = plt.subplots(1, 2, figsize=(10, 6.4), layout="constrained", width_ratios=(3, 2))
 winner = draw_story(axes, weights, story)
 figure.suptitle(" ".join(asked).replace("___", "(hueco)") + f"   →   {winner}")
-plt.show()
+show(
+    "Barras horizontales: a la izquierda, el peso de cada posición del documento; a la derecha, la suma "
+    f"de cada palabra. La posición que más pesa es de «{story[int(weights.argmax())]}»; la palabra que "
+    f"más suma, rayada, es «{winner}», con {sums[winner]:.2f}."
+)
 print(f"posición con más peso: {story[int(weights.argmax())]}; palabra que más suma: {winner}")
 assert winner == answer != story[int(weights.argmax())]
 
@@ -841,8 +845,11 @@ def explore(times, temperature):
     story = repeated_story(times, random.Random(1))
     weights = read_story(readers["suma"], story, ["___", "visitó", "Soria"], temperature)
     _, axes = plt.subplots(1, 2, figsize=(9, 5.2), layout="constrained", width_ratios=(3, 2))
-    draw_story(axes, weights, story)
-    plt.show()
+    winner = draw_story(axes, weights, story)
+    show(
+        f"Barras: el peso de cada posición y la suma de cada palabra, con k = {times} y temperatura "
+        f"{temperature:g}. Gana «{winner}», rayada, con {word_sums(weights, story)[winner]:.2f}."
+    )
 
 
 control = ipywidgets.interact(

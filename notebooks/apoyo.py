@@ -10,8 +10,13 @@ from collections.abc import Callable, Iterable
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from IPython.display import display
 from torch import nn
 from tqdm.auto import tqdm
+
+# Para varias líneas en unos ejes: contrastan con el blanco, y el trazo las distingue sin color.
+LINE_COLORS = ("#0b4f8a", "#b34700", "#2b7a2b", "#8c2d62", "#444444")
+LINE_STYLES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 
 
 def set_seed(seed: int) -> None:
@@ -59,14 +64,35 @@ def fit(
     return losses
 
 
+def show(alt: str) -> None:
+    """Muestra la figura actual y la cierra.
+
+    Args:
+        alt: qué dibuja, qué hay en cada eje y qué se ve, para quien no ve la figura. Se guarda con
+            ella en el cuaderno.
+    """
+    if "inline" in plt.get_backend():  # un cuaderno
+        display(plt.gcf(), metadata={"image/png": {"alt": alt}})
+    else:
+        plt.show()
+    plt.close()
+
+
+def ink(value: float) -> str:
+    """El color que mejor se lee encima de una casilla de cividis con ese valor, de 0 a 1."""
+    return "white" if value < 0.47 else "black"
+
+
 def plot_losses(curves: dict[str, list[float]], window: int = 25) -> None:
     """Dibuja cada curva de pérdida, suavizada con una media de `window` pasos."""
     _, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
-    styles = ["-", "--", ":", "-."]
-    for i, (name, losses) in enumerate(curves.items()):
+    ax.set_prop_cycle(color=LINE_COLORS, linestyle=LINE_STYLES)
+    ends = []
+    for name, losses in curves.items():
         smooth = np.convolve(losses, np.ones(window) / window, mode="valid")
-        ax.plot(range(window, len(losses) + 1), smooth, styles[i % 4], label=name, linewidth=2)
+        ax.plot(range(window, len(losses) + 1), smooth, label=name, linewidth=2)
+        ends.append(f"{name}, de {smooth[0]:.2f} a {smooth[-1]:.2f}")
     ax.set(xlabel="Paso de entrenamiento", ylabel="Pérdida (entropía cruzada)", ylim=(0, None))
     ax.grid(alpha=0.3)
     ax.legend(frameon=False)
-    plt.show()
+    show(f"Curvas de pérdida (entropía cruzada) según el paso de entrenamiento: {'; '.join(ends)}.")
