@@ -34,7 +34,7 @@ import sys
 
 import matplotlib.pyplot as plt
 import torch
-from apoyo import fit, pick_device, plot_losses, set_seed
+from apoyo import LINE_COLORS, fit, pick_device, plot_losses, set_seed, show
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
@@ -813,12 +813,13 @@ assert max(exact["sin atención"][3], exact["uniforme"][3]) < 0.1
 
 # %% tags=["skip-execution", "nbval-ignore-output"]
 _, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
-for (name, values), style in zip(exact.items(), ["o-", "s--", "^:"]):
-    ax.plot(RANGE_NAMES, values[:4], style, label=name, linewidth=2, markersize=8)
+for (name, values), style, color in zip(exact.items(), ["o-", "s--", "^:"], LINE_COLORS):
+    ax.plot(RANGE_NAMES, values[:4], style, color=color, label=name, linewidth=2, markersize=8)
 ax.set(xlabel="Palabras de la frase española", ylabel="Traducciones exactas", ylim=(-0.03, 1.05))
 ax.grid(alpha=0.3)
 ax.legend(frameon=False)
-plt.show()
+ends = "; ".join(f"{name}, de {row[0]:.2f} a {row[3]:.2f}" for name, row in exact.items())
+show(f"Líneas: traducciones exactas según las palabras de la frase, de 3–6 a 20 o más: {ends}.")
 
 # %% [markdown]
 # Con frases muy cortas los tres traducen algo, y tener la media es mejor que no tener nada. Al crecer, los dos que no eligen se
@@ -966,7 +967,12 @@ draw_map(axes[0], gold_map(*example), source, target, "Alineación de referencia
 image = draw_map(axes[1], learned, source, target, "Atención del modelo: cada fila suma 1")
 axes[0].set_ylabel("Inglés (consultas)")
 figure.colorbar(image, ax=axes[1], label="Peso", shrink=0.8)
-plt.show()
+same = sum(link in sure for link in enumerate(learned.argmax(1).tolist()))
+show(
+    "Dos mapas de palabras inglesas (filas) por españolas (columnas). En la referencia, la diagonal se "
+    "invierte en «small white cat», «wooden table» y «red book». En el del modelo, la casilla más "
+    f"clara es la misma en {same} de {len(target)} filas."
+)
 error = alignment_error(strongest_links(learned[None], [example]), [example])
 print(f"AER de esta frase: {error:.3f}; «wooden» mira sobre todo a «{source[learned[6].argmax()]}»")
 assert error < 0.3 and exact_matches(models["atención"], [example]).item()
@@ -1018,7 +1024,10 @@ def explore(temperature):
     _, ax = plt.subplots(figsize=(6.5, 5.5), layout="constrained")
     draw_map(ax, maps[0].cpu(), example[0], written, f"Temperatura {temperature}")
     ax.set_ylabel("Inglés (consultas)")
-    plt.show()
+    show(
+        f"Mapa de atención con temperatura {temperature}: lo escrito en inglés (filas) por la frase "
+        f"española (columnas). El mayor peso de cada fila, de media: {maps[0].amax(-1).mean():.2f}."
+    )
     print(" ".join(written))
 
 
