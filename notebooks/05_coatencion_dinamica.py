@@ -34,7 +34,7 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import torch
-from apoyo import fit, pick_device, plot_losses, set_seed
+from apoyo import fit, ink, pick_device, plot_losses, set_seed, show
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -1050,8 +1050,12 @@ draw_map(axes[0], A_Q[0].cpu(), words, asked, "$A^Q$: cada columna suma 1")
 image = draw_map(axes[1], A_D[0].cpu(), words, asked, "$A^D$: cada fila suma 1")
 axes[0].set_ylabel("Documento")
 figure.colorbar(image, ax=axes, label="Peso")
-plt.show()
 to_luis = [A_D[0, span, 2].mean().item() for span in (slice(0, 7), slice(7, 16))]
+show(
+    "Dos mapas del documento (filas) por la pregunta (columnas). En A^Q, la columna «Luis» mira sobre "
+    f"todo a «{[*words, '∅'][A_Q[0, :, 2].argmax()]}». En A^D, esa columna vale de media "
+    f"{to_luis[0]:.2f} en las palabras de la primera frase y {to_luis[1]:.2f} en las de la segunda."
+)
 print("A^D, peso medio en «Luis»: primera frase {:.2f}, segunda {:.2f}".format(*to_luis))
 assert to_luis[0] < to_luis[1]
 
@@ -1084,12 +1088,22 @@ def draw_iterations(axes, rows, words):
     for ax, probabilities, name in zip(axes, rows, ("Principio", "Fin")):
         image = ax.imshow(probabilities, vmin=0, vmax=1, cmap="cividis", aspect="auto")
         for i, position in enumerate(probabilities.argmax(1).tolist()):
-            dark = probabilities[i, position] < 0.6
-            ax.text(position, i, "▼", ha="center", va="center", color="white" if dark else "black")
+            color = ink(probabilities[i, position])
+            ax.text(position, i, "▼", ha="center", va="center", color=color)
         ax.set_yticks(range(len(probabilities)), ["inicial", *range(1, len(probabilities))])
         ax.set(title=name, ylabel="Iteración")
         ax.set_xticks(range(len(words)), words, rotation=45, ha="right")
     return image
+
+
+def describe(rows, words):
+    """Qué dicen esos mapas: el tramo que elige cada fila."""
+    ends = zip(*(row.argmax(1).tolist() for row in rows))
+    spans = ", ".join(f"«{words[start]} … {words[end]}»" for start, end in ends)
+    return (
+        "Dos mapas de iteraciones (filas) por palabras del texto (columnas): el principio y el fin. "
+        f"El tramo elegido en cada fila, desde la inicial: {spans}."
+    )
 
 
 # %% [markdown]
@@ -1101,7 +1115,7 @@ figure, axes = plt.subplots(2, 1, figsize=(9, 4.8), layout="constrained")
 image = draw_iterations(axes, rows, words)
 figure.colorbar(image, ax=axes, label="Probabilidad")
 figure.suptitle("¿Qué compró Luis? Se parte de «un kilo de pan»")
-plt.show()
+show(describe(rows, words))
 chosen = [row[-1].argmax().item() for row in rows]
 print("respuesta:", " ".join(words[chosen[0] : chosen[1] + 1]))
 assert chosen == [10, 14]
@@ -1121,8 +1135,9 @@ def explore(question, start, end, iteration):
     words, _, inputs = as_story(TEXT, question)
     rows = distributions(readers["dinámico"], inputs, start, end)
     figure, axes = plt.subplots(2, 1, figsize=(9, 4.4), layout="constrained")
-    draw_iterations(axes, [row[: iteration + 1] for row in rows], words)
-    plt.show()
+    drawn = [row[: iteration + 1] for row in rows]
+    draw_iterations(axes, drawn, words)
+    show(describe(drawn, words))
     if iteration >= len(rows[0]):
         print(f"Se detuvo en la iteración {len(rows[0]) - 1}: la estimación ya no cambiaba.")
 
@@ -1487,7 +1502,11 @@ for ax, slopes in zip(axes, ((1.0, -1.0), (0.0, 1.0))):
     ax.set(xlabel="x", title=f"pesos {slopes[0]:+.0f} y {slopes[1]:+.0f}", ylim=(-2.2, 4.4))
     ax.legend(frameon=False, fontsize=9, loc="upper center")
 axes[0].set_ylabel("Salida")
-plt.show()
+show(
+    "Dos gráficos con dos rectas, a trazos y de puntos, y en línea gruesa la mayor de las dos para cada "
+    "x. Con los pesos +1 y -1, la gruesa es una V con el vértice en 0; con 0 y +1, es plana hasta 0 y "
+    "después sube."
+)
 
 # %% [markdown]
 # **La red que puntúa**: formas, la mayor de las versiones, y la fórmula entera.
