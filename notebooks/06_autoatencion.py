@@ -33,7 +33,7 @@ import sys
 
 import matplotlib.pyplot as plt
 import torch
-from apoyo import fit, pick_device, plot_losses, set_seed
+from apoyo import fit, pick_device, plot_losses, set_seed, show
 from torch import nn
 from torch.nn import functional as F
 
@@ -671,6 +671,20 @@ def plot_links(weights, words, ax, title=""):
     ax.axis("off")
 
 
+def strongest(weights, words):
+    """A quién mira más cada palabra."""
+    return ", ".join(f"{word} → {words[j]}" for word, j in zip(words, weights.argmax(-1).tolist()))
+
+
+def describe_heads(content, position, words):
+    """Qué se ve al dibujar las dos cabezas de la segunda pregunta."""
+    right = sum(j == i + 1 for i, j in enumerate(position.argmax(-1).tolist()))
+    return (
+        f"Lo que más mira cada palabra. Cabeza de contenido: {strongest(content, words)}. Cabeza de "
+        f"posición: en {right} de {len(words) - 1}, la siguiente."
+    )
+
+
 def read_telegram(model, words):
     """Los pesos de cada cabeza, `[h, S, S]`, al leer una lista de palabras."""
     ids = torch.tensor([[WORD_ID[word] for word in words]], device=device)
@@ -687,7 +701,10 @@ telegram = ["rota", "problema", "niñas", "cansadas", "mano", "nuevo"]
 weights = read_telegram(readers["atención"], telegram)[0]
 figure, ax = plt.subplots(figsize=(8, 3.2), layout="constrained")
 plot_links(weights, telegram, ax, "¿A quién mira cada palabra?")
-plt.show()
+show(
+    "Líneas entre cada palabra del telegrama, arriba, y las que mira, abajo. Las más gruesas: "
+    f"{strongest(weights, telegram)}."
+)
 answers = [telegram[j] for j in weights.argmax(-1).tolist()]
 print(", ".join(f"{word} → {answer}" for word, answer in zip(telegram, answers)))
 assert answers == ["mano", "nuevo", "cansadas", "niñas", "rota", "problema"]
@@ -781,7 +798,9 @@ weights = read_telegram(two_heads, telegram)
 figure, axes = plt.subplots(1, 2, figsize=(12, 3.2), layout="constrained")
 plot_links(weights[pair_head], telegram, axes[0], "Cabeza de contenido: mi pareja")
 plot_links(weights[1 - pair_head], telegram, axes[1], "Cabeza de posición: la siguiente")
-plt.show()
+show(
+    f"Dos dibujos con líneas. {describe_heads(weights[pair_head], weights[1 - pair_head], telegram)}"
+)
 
 # %% [markdown]
 # ### Prueba tú: la temperatura
@@ -805,6 +824,7 @@ def entropy_bits(weights):
 def draw_at(temperature, head, ax):
     tempered = at_temperature(read_telegram(two_heads, telegram)[head], temperature)
     plot_links(tempered, telegram, ax, f"τ = {temperature:g}: {entropy_bits(tempered):.2f} bits")
+    return tempered
 
 
 # %% [markdown]
@@ -812,9 +832,13 @@ def draw_at(temperature, head, ax):
 
 # %% tags=["skip-execution"]
 figure, axes = plt.subplots(1, 3, figsize=(16, 3), layout="constrained")
+bits = []
 for ax, temperature in zip(axes, (0.2, 3.0, 100.0)):
-    draw_at(temperature, pair_head, ax)
-plt.show()
+    bits.append(entropy_bits(draw_at(temperature, pair_head, ax)))
+show(
+    "Líneas entre cada palabra y las que mira, con temperaturas 0.2, 3 y 100: al subir, a cada palabra le "
+    "salen más líneas y más finas. Entropía, en bits: {:.2f}, {:.2f} y {:.2f}.".format(*bits)
+)
 pointing = read_telegram(two_heads, telegram)[pair_head]
 assert entropy_bits(at_temperature(pointing, 0.2)) < 0.3
 assert entropy_bits(at_temperature(pointing, 100.0)) > 2.5
@@ -828,8 +852,11 @@ import ipywidgets
 
 def explore(temperature, head):
     _, ax = plt.subplots(figsize=(7, 3), layout="constrained")
-    draw_at(temperature, head, ax)
-    plt.show()
+    tempered = draw_at(temperature, head, ax)
+    show(
+        f"Líneas entre cada palabra y las que mira, con τ = {temperature:.2g}: "
+        f"{entropy_bits(tempered):.2f} bits. Las más gruesas: {strongest(tempered, telegram)}."
+    )
 
 
 heads_by_name = [("contenido", pair_head), ("posición", 1 - pair_head)]
@@ -1292,7 +1319,7 @@ figure, axes = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
 titles = ("Cabeza de contenido: mi pareja", "Cabeza de posición: la siguiente")
 for ax, head, title in zip(axes, (pair_head, 1 - pair_head), titles):
     plot_attention(maps[head], telegram, ax).set_title(title)
-plt.show()
+show(f"Dos mapas de calor. {describe_heads(maps[pair_head], maps[1 - pair_head], telegram)}")
 
 # %% [markdown]
 # **Dibujar**: una imagen y, al calificar, sus valores, sus etiquetas y su escala.
@@ -1406,9 +1433,10 @@ unknown = [word for word in mine if word not in VOCAB]
 assert not unknown, f"No están en VOCAB: {', '.join(unknown)}."
 
 figure, axes = plt.subplots(1, 2, figsize=(12, 3.2), layout="constrained")
+weights = read_telegram(two_heads, mine)
 for ax, head, title in zip(axes, (pair_head, 1 - pair_head), ("Contenido", "Posición")):
-    plot_links(read_telegram(two_heads, mine)[head], mine, ax, title)
-plt.show()
+    plot_links(weights[head], mine, ax, title)
+show(f"Dos dibujos con líneas. {describe_heads(weights[pair_head], weights[1 - pair_head], mine)}")
 
 # %% [markdown]
 # Y lo que responde el modelo: qué probabilidad da a cada palabra de ser la pareja de la de la izquierda.
