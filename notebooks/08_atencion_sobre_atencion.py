@@ -33,7 +33,7 @@ import sys
 
 import matplotlib.pyplot as plt
 import torch
-from apoyo import fit, pick_device, plot_losses, set_seed
+from apoyo import fit, ink, pick_device, plot_losses, set_seed, show
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -757,8 +757,7 @@ votes = axes[0, 1]
 draw_matrix(votes, query_weights[None], [""], asked, r"$\bar\beta$: la media de las filas")
 votes.set(xticks=[], yticks=[], xlabel="")
 for j, weight in enumerate(query_weights.tolist()):
-    color = "white" if weight < 0.6 else "black"
-    votes.text(j, 0, f"{weight:.2f}", ha="center", va="center", color=color)
+    votes.text(j, 0, f"{weight:.2f}", ha="center", va="center", color=ink(weight))
 draw_matrix(axes[1, 0], alpha, story, asked, r"$\alpha$: cada columna suma 1")
 axes[1, 0].set_ylabel("Documento")
 image = draw_matrix(axes[1, 1], beta, story, asked, r"$\beta$: cada fila suma 1")
@@ -766,7 +765,11 @@ winner, probability = draw_answer(axes[1, 2], aoa, story, r"$s = \alpha\,\bar\be
 for ax in (axes[0, 0], axes[0, 2]):
     ax.axis("off")
 figure.colorbar(image, ax=axes[1, :2], label="Peso", location="bottom", shrink=0.5, aspect=40)
-plt.show()
+show(
+    "Dos mapas, α y β, del documento (filas) por la pregunta (columnas); encima de β, los votos, y a la "
+    f"derecha, barras con el resultado. «Quito» se lleva {query_weights[4]:.2f} de los votos, y la barra "
+    f"más larga, rayada, vale {aoa.max():.2f}: la de «{story[aoa.argmax()]}», junto a «recorrió Quito»."
+)
 assert winner == "Luis" and probability > 0.6 and query_weights.argmax() == 4
 assert aoa[8] > aoa[4] + 0.5  # el Luis de Quito
 
@@ -791,8 +794,7 @@ def trust_votes(trust, alpha, query_weights):
 def draw_trust(trust, question, ax):
     alpha, _, query_weights, _ = read_story(voter, story, question.split())
     aoa = trust_votes(trust, alpha, query_weights)
-    draw_answer(ax, aoa, story, rf"$\lambda$ = {trust:.1f}")
-    return aoa
+    return aoa, *draw_answer(ax, aoa, story, rf"$\lambda$ = {trust:.1f}")
 
 
 # %% [markdown]
@@ -802,9 +804,12 @@ def draw_trust(trust, question, ax):
 figure, axes = plt.subplots(1, 3, figsize=(12, 4.8), layout="constrained", sharey=True)
 to_luis = []
 for ax, trust in zip(axes, (0.0, 0.5, 1.0)):
-    aoa = draw_trust(trust, "según la historia ___ estuvo en Quito", ax)
+    aoa, *_ = draw_trust(trust, "según la historia ___ estuvo en Quito", ax)
     to_luis.append(sum(weight for weight, word in zip(aoa.tolist(), story) if word == "Luis"))
-plt.show()
+show(
+    "Barras con la atención de cada palabra del documento, en tres gráficos: λ = 0, 0.5 y 1. Las de "
+    "«Luis» suman {:.2f}, {:.2f} y {:.2f}.".format(*to_luis)
+)
 print("atención que recibe Luis:", [round(weight, 2) for weight in to_luis])
 assert to_luis[0] < 0.4 and to_luis[0] < to_luis[1] < to_luis[2]
 
@@ -819,8 +824,11 @@ import ipywidgets
 
 def explore(trust, question):
     _, ax = plt.subplots(figsize=(5.5, 4.8), layout="constrained")
-    draw_trust(trust, question, ax)
-    plt.show()
+    _, winner, total = draw_trust(trust, question, ax)
+    show(
+        f"Barras con la atención de cada palabra del documento, con λ = {trust:.1f} y la pregunta "
+        f"«{question.replace('___', '(hueco)')}». Gana «{winner}», rayada: suma {total:.2f}."
+    )
 
 
 examples = [
@@ -1333,7 +1341,12 @@ _, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 image = ax.imshow(table, cmap="cividis", vmin=-1, vmax=1, aspect="auto")
 ax.set(xlabel="Canal", ylabel="Posición", title="Codificación sinusoidal, d = 32")
 ax.figure.colorbar(image, ax=ax, label="Valor")
-plt.show()
+flips = (table[1:] * table[:-1] < 0).sum(0)
+shown = ", ".join(f"{channel} ({flips[channel]})" for channel in (0, 4, 8, 16, 31))
+show(
+    "Mapa de las posiciones (filas) por los canales (columnas): franjas que se alargan hacia la derecha. "
+    f"Algunos canales, y cuántas veces cambian de signo en {len(table)} posiciones: {shown}."
+)
 
 # %% [markdown]
 # **Fórmula**: los valores, con tamaño par e impar, y la suma a todo el lote.
