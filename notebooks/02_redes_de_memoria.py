@@ -33,7 +33,7 @@ import sys
 
 import matplotlib.pyplot as plt
 import torch
-from apoyo import fit, pick_device, plot_losses, set_seed
+from apoyo import fit, ink, pick_device, plot_losses, set_seed, show
 from torch import nn
 from torch.nn import functional as F
 
@@ -899,8 +899,7 @@ def draw_hops(ax, story, weights, support, title):
     image = ax.imshow(weights, vmin=0, vmax=1, cmap="cividis", aspect="auto")
     for i, row in enumerate(weights.tolist()):
         for k, weight in enumerate(row):
-            color = "white" if weight < 0.5 else "black"
-            ax.text(k, i, f"{weight:.2f}", ha="center", va="center", color=color)
+            ax.text(k, i, f"{weight:.2f}", ha="center", va="center", color=ink(weight))
     labels = [f"{'* ' if i in support else ''}{sentence}" for i, sentence in enumerate(story)]
     ax.set_yticks(range(len(story)), labels)
     ax.set_xticks(range(weights.size(1)), [f"salto {k + 1}" for k in range(weights.size(1))])
@@ -944,12 +943,14 @@ examples = [
 figure, axes = plt.subplots(1, 2, figsize=(12, 4.2), layout="constrained")
 for ax, (story, question, answer, support) in zip(axes, examples):
     found, probability, weights = answer_story(network, story, question)
-    image = draw_hops(
-        ax, story, weights, support, f"¿{question}?\n{found}, con probabilidad {probability:.2f}"
-    )
+    title = f"¿{question}?\n{found}, con probabilidad {probability:.2f}"
+    image = draw_hops(ax, story, weights, support, title)
     assert found == answer and all(i in support for i in weights.argmax(0).tolist())
 figure.colorbar(image, ax=axes, label="Peso", shrink=0.8)
-plt.show()
+show(
+    "Dos mapas de frases (filas) por saltos (columnas), con el peso en cada casilla y un asterisco en "
+    "los hechos de apoyo: en ellos cae el mayor peso de cada salto."
+)
 
 # %% [markdown]
 # ### Prueba tú: la misma pregunta, mientras la historia avanza
@@ -982,7 +983,11 @@ def explore(read=4):
         set(),
         f"leídas {read}: {found}, con probabilidad {probability:.2f}",
     )
-    plt.show()
+    seen = "; ".join(long_story[i] for i in weights.argmax(0).tolist())
+    show(
+        f"Mapa de {read} frases (filas) por saltos (columnas). Lo que más pesa en cada salto: {seen}. "
+        f"La respuesta: {found}."
+    )
 
 
 # %% [markdown]
@@ -1329,7 +1334,11 @@ for ax, weights, J in zip(axes, drawn, (6, 3)):
     ax.set_yticks(range(6), range(1, 7))
     ax.set(xlabel="Canal $k$", ylabel="Lugar $j$", title=f"Frase de {J} palabras")
 figure.colorbar(image, ax=axes, label="$l_{kj}$")
-plt.show()
+columns = {k: " ".join(f"{weight:.2f}" for weight in drawn[0, :, k - 1]) for k in (1, 4, 8)}
+show(
+    "Dos mapas del peso de cada lugar (filas) en cada canal (columnas), en frases de 6 y de 3 palabras. "
+    f"En la de 6, del primer lugar al último: {'; '.join(f'canal {k}, {w}' for k, w in columns.items())}."
+)
 
 # %% [markdown]
 # **Pesos**: los valores, cada frase con su longitud, y ceros en el relleno.
