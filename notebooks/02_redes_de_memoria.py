@@ -1336,8 +1336,8 @@ for ax, weights, J in zip(axes, drawn, (6, 3)):
 figure.colorbar(image, ax=axes, label="$l_{kj}$")
 columns = {k: " ".join(f"{weight:.2f}" for weight in drawn[0, :, k - 1]) for k in (1, 4, 8)}
 show(
-    "Dos mapas del peso de cada lugar (filas) en cada canal (columnas), en frases de 6 y de 3 palabras. "
-    f"En la de 6, del primer lugar al último: {'; '.join(f'canal {k}, {w}' for k, w in columns.items())}."
+    "Dos mapas de pesos, de lugares (filas) por canales (columnas), en frases de 6 y de 3 palabras. "
+    f"En la de 6, por lugares: {'; '.join(f'canal {k}, {w}' for k, w in columns.items())}."
 )
 
 # %% [markdown]

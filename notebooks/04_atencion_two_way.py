@@ -33,7 +33,7 @@ import sys
 
 import matplotlib.pyplot as plt
 import torch
-from apoyo import fit, pick_device, plot_losses, set_seed
+from apoyo import fit, pick_device, plot_losses, set_seed, show
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -1001,7 +1001,11 @@ for ax, hypothesis, clause in zip(axes, ("todo remero come", "algún animal no d
     image = draw_map(ax, weights, story.split(), hypothesis.split(), title)
     inside.append(weights[0, 3 * clause : 3 * clause + 3 + (clause == 2)].sum().item())
 figure.colorbar(image, ax=axes, label="Peso", shrink=0.9)
-plt.show()
+show(
+    "Dos mapas de hipótesis (filas) por premisa (columnas), con rayas blancas entre las frases de la "
+    f"premisa. En la primera fila cae en la frase que importa, la de «remero», {inside[0]:.2f} del "
+    f"peso; en el otro mapa, en la de «gato», {inside[1]:.2f}."
+)
 print("peso de la primera fila en la frase que importa:", [round(total, 2) for total in inside])
 assert min(inside) > 0.4
 
@@ -1075,7 +1079,11 @@ def draw_step(form, noun, verb, t):
     guess = f"{LABELS[probabilities.argmax()]} ({probabilities.max():.2f})"
     ax.set_title(f"«{reading}»\nal terminar, responde {guess}; la regla dice {truth}", fontsize=11)
     ax.set(ylim=(0, 1), ylabel=rf"Peso $\alpha_{t}$", xlabel="Premisa")
-    plt.show()
+    bars = ", ".join(f"{word} {weight:.2f}" for word, weight in zip(story.split(), weights[t - 1]))
+    show(
+        f"Barras: el peso de cada palabra de la premisa al leer «{hypothesis[t - 1]}»: {bars}. "
+        f"Responde {guess}; la regla dice {truth}."
+    )
 
 
 # %% [markdown]

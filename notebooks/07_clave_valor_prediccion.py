@@ -32,7 +32,7 @@ import sys
 
 import matplotlib.pyplot as plt
 import torch
-from apoyo import fit, pick_device, set_seed
+from apoyo import LINE_COLORS, fit, pick_device, set_seed, show
 from torch import nn
 from torch.nn import functional as F
 
@@ -680,6 +680,8 @@ assert max(abs(whole[0] - split[0]) for split in (two, three)) < 0.1  # partir a
 # %% tags=["skip-execution", "nbval-ignore-output"]
 styles = ("o-", "x-.", "v-", "s--", "^:")
 _, (left, *right) = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
+for ax in (left, *right):
+    ax.set_prop_cycle(color=LINE_COLORS)
 for (name, losses), style in zip(curves.items(), styles):
     smooth = torch.tensor(losses).unfold(0, 50, 10).mean(-1)
     left.plot(range(50, len(losses) + 1, 10), smooth, style, label=name, markevery=12)
@@ -694,7 +696,11 @@ for ax, trait, title in zip(right, (0, 2), ("número del verbo", "género del ad
 left.legend(frameon=False)
 for ax in (left, *right):
     ax.grid(alpha=0.3)
-plt.show()
+genders = ", ".join(f"{name} {hits.mean(0)[2]:.2f}" for name, (*_, hits) in results.items())
+show(
+    "Tres gráficos de líneas: la pérdida según el paso, y el acierto del número del verbo y del género "
+    f"del adjetivo según los nombres en medio. Género, de media: {genders}."
+)
 
 # %% [markdown]
 # ### ¿Qué añade partir?
@@ -806,7 +812,12 @@ weights, probabilities = read_sentence(kvp, sentence)
 figure, ax = plt.subplots(figsize=(7.5, 6), layout="constrained")
 plot_map(weights, sentence, ax, rows=(len(sentence) - 2, len(sentence) - 1))
 ax.set_title("A quién mira el modelo al concordar")
-plt.show()
+(total, key), (last, last_key) = (row.max(0) for row in weights[-2:])
+show(
+    "Mapa de la última palabra leída (filas) por las anteriores (columnas): un triángulo. Filas "
+    f"recuadradas: «{sentence[-2]}», cuyo mayor peso, {total:.2f}, va a «{sentence[key]}», y "
+    f"«{sentence[-1]}», con {last:.2f} en «{sentence[last_key]}»."
+)
 
 # %% [markdown]
 # Y lo que predice, comparando solo las formas de una misma palabra:
@@ -853,8 +864,23 @@ def draw_window(window, ax):
     """Dibuja esos aciertos, y los devuelve."""
     accuracy = accuracy_with_window(window)
     places = torch.arange(1, MAX_BETWEEN + 1)
-    ax.bar(places - 0.2, accuracy[:, 0], 0.4, color="#0b4f8a", label="número del verbo")
-    ax.bar(places + 0.2, accuracy[:, 1], 0.4, color="#f0a33c", label="género del adjetivo")
+    ax.bar(
+        places - 0.2,
+        accuracy[:, 0],
+        0.4,
+        color="#7fa8d1",
+        edgecolor="black",
+        label="número del verbo",
+    )
+    ax.bar(
+        places + 0.2,
+        accuracy[:, 1],
+        0.4,
+        color="#f2c14e",
+        edgecolor="black",
+        hatch="///",
+        label="género del adjetivo",
+    )
     ax.axhline(0.5, color="black", linestyle=":", label="azar")
     ax.set(xlabel="Nombres en medio", xticks=places, ylabel="Acierto", ylim=(0, 1.05))
     ax.set_title(f"Ventana L = {window}")
@@ -871,7 +897,11 @@ for ax, window in zip(axes, (5, 12, 27)):
     by_window[window] = draw_window(window, ax)
     ax.label_outer()
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-plt.show()
+genders = ", ".join(f"{accuracy[:, 1].mean():.2f} con L = {L}" for L, accuracy in by_window.items())
+show(
+    "Tres gráficos de barras, uno por ventana: el acierto del número del verbo y el del género del "
+    f"adjetivo (a rayas) según los nombres en medio. El del género, de media: {genders}; el azar, 0.5."
+)
 assert by_window[27][:, 1].mean() > by_window[5][:, 1].mean() + 0.1
 assert by_window[12][2, 1] > by_window[12][7, 1] + 0.1
 
@@ -884,9 +914,13 @@ import ipywidgets
 
 def explore(window):
     _, ax = plt.subplots(figsize=(8, 3), layout="constrained")
-    draw_window(window, ax)
+    accuracy = draw_window(window, ax)
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    plt.show()
+    number, gender = (" ".join(f"{value:.2f}" for value in column) for column in accuracy.T)
+    show(
+        f"Barras del acierto con ventana {window}, de uno a ocho nombres en medio. Número del verbo: "
+        f"{number}. Género del adjetivo: {gender}."
+    )
 
 
 slider = ipywidgets.IntSlider(
@@ -1116,7 +1150,11 @@ figure, axes = plt.subplots(1, 2, figsize=(7, 3.3), layout="constrained")
 for ax, matrix, length in zip(axes, allowed_example, (5, 3)):
     ax.imshow(matrix, cmap="cividis", vmin=0, vmax=1)
     ax.set(xlabel="A quién mira (j)", ylabel="Quién mira (t)", title=f"Longitud {length}, L = 2")
-plt.show()
+five, three = (" ".join(f"{count:g}" for count in m.sum(-1)) for m in allowed_example)
+show(
+    "Dos cuadrículas: en claro, a quién se puede mirar (columnas) desde cada posición (filas). Casillas "
+    f"claras de cada fila, con longitud 5: {five}; con longitud 3: {three}."
+)
 
 # %% [markdown]
 # **Formas**: lo que se puede mirar sin máscara y, al calificar, todas las formas de máscara.
@@ -1486,6 +1524,7 @@ def train_predictor(predictor, x, mask, targets, task, steps=150, lr=1e-2):
 
 # %% tags=["skip-execution", "nbval-ignore-output"]
 _, axes = plt.subplots(1, 2, figsize=(10, 3.2), layout="constrained")
+ends = []
 losses_of = {"clasificación": "entropía cruzada", "regresión": "error cuadrático medio"}
 for ax, (task, loss_name) in zip(axes, losses_of.items()):
     outputs = 2 if task == "clasificación" else 1
@@ -1501,11 +1540,13 @@ for ax, (task, loss_name) in zip(axes, losses_of.items()):
         guess = answer.argmax(-1) if task == "clasificación" else answer.squeeze(-1).sign()
         right = (guess == y_new).float().mean().item()
         print(f"{name:20} pérdida {history[-1]:.3f}  acierto {right:.3f}")
-        ax.plot(history, style, label="con BN" if batch_norm else "sin BN", linewidth=2)
+        label = "con BN" if batch_norm else "sin BN"
+        ax.plot(history, style, color=LINE_COLORS[batch_norm], label=label, linewidth=2)
+        ends.append(f"{task} {label}, de {history[0]:.2f} a {history[-1]:.2f}")
     ax.set(xlabel="Paso de entrenamiento", ylabel="Pérdida")
     ax.set_title(f"{task.capitalize()}: {loss_name}")
     ax.legend(frameon=False)
-plt.show()
+show(f"Curvas de pérdida según el paso, en dos gráficos: {'; '.join(ends)}.")
 
 # %% [markdown]
 # **Entrenamiento**: las pérdidas y, al calificar, que aprenda en las dos tareas.

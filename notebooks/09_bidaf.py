@@ -41,7 +41,7 @@ from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import torch
-from apoyo import fit, pick_device, plot_losses, set_seed
+from apoyo import fit, ink, pick_device, plot_losses, set_seed, show
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -1130,8 +1130,7 @@ def draw_columns(ax, values, title, tokens):
     """Una columna de números entre 0 y 1, escritos en su casilla."""
     ax.imshow(values[:, None], vmin=0, vmax=1, cmap="cividis", aspect="auto")
     for i, value in enumerate(values.tolist()):
-        color = "white" if value < 0.6 else "black"
-        ax.text(0, i, f"{value:.2f}", ha="center", va="center", color=color, fontsize=8)
+        ax.text(0, i, f"{value:.2f}", ha="center", va="center", color=ink(value), fontsize=8)
     ax.set_yticks(range(len(tokens)), tokens)
     ax.set_xticks([])
     ax.set_title(title, fontsize=11)
@@ -1173,7 +1172,12 @@ def draw_reading(context, question):
     plt.colorbar(image, ax=axes[0], label="Peso")
     draw_columns(axes[1], q2c, "Q2C: suma 1", example.context_tokens)
     draw_ends(axes[2], start, end, example.context_tokens)
-    plt.show()
+    most, first, last = (example.context_tokens[int(row.argmax())] for row in (q2c, start, end))
+    show(
+        "Tres dibujos, con el contexto en las filas: C2Q, con la pregunta en las columnas; Q2C, que mira "
+        f"sobre todo a «{most}» ({q2c.max():.2f}), y barras con el principio más probable, «{first}» "
+        f"({start.max():.2f}), y el fin, «{last}» ({end.max():.2f})."
+    )
     return example, c2q, q2c, start, end
 
 
@@ -1878,7 +1882,10 @@ ax.bar(rows + 0.2, norms["con residuos"], 0.4, color="#f2c14e", edgecolor="black
 ax.set_xticks(rows, LAYERS)
 ax.set(yscale="log", ylabel="Norma del gradiente", title="De los datos (izquierda) a la pérdida")
 ax.legend(frameon=False)
-plt.show()
+bars = (f"{name}: {', '.join(f'{n:.2f}' for n in row)}" for name, row in norms.items())
+show(
+    f"Barras, en escala logarítmica: la norma del gradiente de {', '.join(LAYERS)}. {'; '.join(bars)}."
+)
 
 # %% [markdown]
 # Llega más gradiente a **todas** las capas. Pero lee también la segunda línea de cada modelo: si divides por la norma de la capa de salida,
