@@ -68,6 +68,7 @@ c.LimitOutput.max_lines = 200
 # El HTML para estudiantes, en español.
 c.GenerateFeedback.exporter_class = "autograder.plugins.FeedbackExporter"
 c.FeedbackExporter.template_name = "feedback_es"
+c.FeedbackExporter.exclude_anchor_links = True  # serían enlaces que solo dicen «¶»
 c.FeedbackExporter.extra_template_basedirs = [
     str(Path(autograder.__file__).parent / "templates"),
     handlers.template_path,

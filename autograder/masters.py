@@ -6,8 +6,10 @@ import ast
 import hashlib
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 import nbformat
+from markdown_it import MarkdownIt
 from nbformat import NotebookNode
 from nbgrader.utils import is_grade, is_solution
 
@@ -97,6 +99,7 @@ def find_problems(name: str, notebook: NotebookNode) -> list[str]:
         *_identifier_problems(notebook),
         *_order_problems(notebook),
         *_narrative_problems(notebook),
+        *_heading_problems(notebook),
     ]
     exported = _exported_names(notebook)
     for index, cell in enumerate(notebook.cells):
@@ -159,9 +162,33 @@ def _narrative_problems(notebook: NotebookNode) -> Iterator[str]:
         before = cell
 
 
+def _heading_problems(notebook: NotebookNode) -> Iterator[str]:
+    """Quien se mueve por el cuaderno de título en título tiene que encontrarlos en orden."""
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    found = headings("\n\n".join(texts))
+    levels = [level for level, _ in found]
+    if levels[:1] != [1] or levels.count(1) > 1:
+        yield "su primer título debe ser de nivel 1 (#), y el único."
+    for (before, _), (level, title) in pairwise(found):
+        if level > before + 1:
+            yield f"los títulos saltan de nivel, del {before} al {level}: «{title}»."
+
+
+def headings(text: str) -> list[tuple[int, str]]:
+    """El nivel y el texto de los títulos de un texto en Markdown."""
+    tokens = MarkdownIt().parse(text)
+    return [
+        (int(token.tag[1]), title.content)
+        for token, title in pairwise(tokens)
+        if token.type == "heading_open"
+    ]
+
+
 def _cell_problems(cell: NotebookNode) -> Iterator[str]:
     if cell.cell_type != "code":
         return
+    if "plt.show(" in cell.source:
+        yield "llama a plt.show(): usa show(…), de apoyo, que lleva la descripción de la figura."
     lines = len(cell.source.splitlines())
     if lines > MAX_CODE_LINES and not re.search(r"^class ", cell.source, re.M):
         yield f"tiene {lines} líneas de código; divídela (como mucho, {MAX_CODE_LINES})."

@@ -55,6 +55,12 @@ def broken_cases():
     def untagged(master):
         cell_of(master, "ej1a_clase").metadata["tags"] = []
 
+    def add_heading(text):
+        def apply(master):
+            next(c for c in master.cells if c.cell_type == "markdown").source += f"\n\n{text}\n"
+
+        return apply
+
     hidden = "grade({!r}, {!r}, MultiHeadSelfAttention)".format(NAME, "ej1a_causal")
     hidden = hidden.replace("'", '"')
 
@@ -73,6 +79,9 @@ def broken_cases():
         "la primera línea debe ser": edit("ej1a_causal", "# pruebas: ej1a_causal\n", ""),
         "no la sigue ninguna celda de pruebas": untested,
         "falta un párrafo": no_narrative,
+        "saltan de nivel, del 1 al 4: «Nada»": add_heading("#### Nada"),
+        "debe ser de nivel 1 (#), y el único": add_heading("# Otro"),
+        "llama a plt.show()": edit("ej1b_mapa", "### BEGIN", "plt.show()\n    ### BEGIN"),
         "le falta la etiqueta export": untagged,
         "la solución no está entre ###": edit("ej1b_mapa", "### BEGIN SOLUTION", "# aquí"),
         "la solución no está entre": edit("ej1b_mapa", "### END SOLUTION", "# aquí"),
