@@ -27,7 +27,9 @@ c = get_config()  # noqa: F821
 # Para crear el libro de notas, nbgrader llama a «alembic» por su nombre: que encuentre el de este
 # entorno aunque no esté activado.
 environment = str(Path(sys.executable).parent)
-os.environ["PATH"] = os.pathsep.join([environment, os.environ.get("PATH", os.defpath)])
+path = os.environ.get("PATH", os.defpath)
+if environment not in path.split(os.pathsep):  # Formgrader lee este archivo en cada petición
+    os.environ["PATH"] = os.pathsep.join([environment, path])
 
 # nbgrader 0.9 provoca avisos de SQLAlchemy que no dicen nada a quien corrige.
 warnings.filterwarnings("ignore", category=SAWarning, module="nbgrader")
