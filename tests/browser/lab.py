@@ -36,8 +36,13 @@ RUN = """async places => {
         await jupyterapp.commands.execute("notebook:run-cell");
     }
 }"""
-NOTHING_WAITS = """() => ![...document.querySelectorAll(".jp-InputPrompt")]
-    .some(prompt => prompt.textContent.includes("*"))"""
+IDLE = """() => {
+    const context = window.jupyterapp?.shell.currentWidget?.context;
+    const kernel = context?.sessionContext?.session?.kernel;
+    const prompts = [...document.querySelectorAll(".jp-InputPrompt")];
+    return kernel?.connectionStatus === "connected" && kernel.status === "idle"
+        && !prompts.some(prompt => prompt.textContent.includes("*"));
+}"""
 
 
 class Notebook:
@@ -70,9 +75,8 @@ class Notebook:
         return self.panel.locator(".jp-OutputArea-output img")
 
     def wait_idle(self) -> None:
-        """Espera a que no quede ninguna celda por ejecutar y el kernel esté libre."""
-        self.panel.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for()
-        self.page.wait_for_function(NOTHING_WAITS)
+        """Espera a que el kernel esté libre y no quede ninguna celda por ejecutar."""
+        self.page.wait_for_function(IDLE)
 
     def run_until_error(self) -> None:
         """«Run → Run All Cells», hasta que alguna celda falle."""
