@@ -20,6 +20,7 @@ torch.set_num_threads(1)
 GRADING = {
     "test_cli",
     "test_cohort",
+    "test_formgrader",
     "test_grading",
     "test_hostile",
     "test_isolation",

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -104,21 +105,15 @@ def page(browser, lab, request):
     yield page
     SHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SHOTS / f"{request.node.name}.png")
+    for session in page.request.get(lab.address("api/sessions")).json():
+        page.request.delete(lab.address(f"api/sessions/{session['id']}"))  # y su kernel
     context.close()
 
 
 @pytest.fixture
 def notebook(page, lab):
     """`notebook(ruta)`: el cuaderno de esa ruta del curso, abierto y con su kernel listo."""
-    opened = []
-
-    def open_one(path):
-        opened.append(Notebook(page, lab, path))
-        return opened[-1]
-
-    yield open_one
-    for one in opened:
-        one.shut_down()
+    return partial(Notebook, page, lab)
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ class Lab:
     token: str
 
     def address(self, path: str) -> str:
-        return f"{self.url}{path}?token={self.token}"
+        # reset: sin las pestañas de la prueba anterior.
+        return f"{self.url}{path}?token={self.token}&reset"
 
 
 RUN = """async places => {
@@ -107,10 +108,6 @@ class Notebook:
         dialog = self.page.locator(".nbgrader-SuccessDialog, .nbgrader-ErrorDialog")
         dialog.wait_for()
         return dialog
-
-    def shut_down(self) -> None:
-        """Cierra el kernel: el de una prueba no le quita memoria a la siguiente."""
-        self.page.evaluate("() => jupyterapp.serviceManager.sessions.shutdownAll()")
 
     def _place(self, identifier: str) -> int:
         return next(i for i, cell in enumerate(self.cells) if grade_id(cell) == identifier)

@@ -33,7 +33,7 @@ def submitted(lab):
     shutil.rmtree(lab.course / "submitted")
 
 
-def test_formgrader_generates_grades_isolated_and_keeps_manual_grades(lab, page, submitted, guide):
+def test_formgrader_generates_grades_isolated_and_takes_manual_grades(lab, page, submitted, guide):
     page.goto(lab.address("lab"))
     choose(page, "Nbgrader", "Formgrader")
     grader = page.frame_locator("#formgrader-iframe iframe")
@@ -64,6 +64,15 @@ def test_formgrader_generates_grades_isolated_and_keeps_manual_grades(lab, page,
     grader.get_by_role("link", name=NAME).last.click()
     grader.get_by_text("FileNotFoundError").first.wait_for()
     assert SECRET not in grader.locator("body").inner_text()
+
+    points = grader.locator("input.score[id='ej1b_analisis']")
+    points.fill("2")
+    with page.expect_response(lambda response: "/formgrader/api/grade/" in response.url):
+        points.press("Tab")
+    guide("nota_a_mano")
+    page.goto(lab.address(f"formgrader/manage_submissions/{NAME}"))
+    row = page.locator("tr", has_text="estudiante_03")
+    row.get_by_text(f"{SPIED + 2:g} / {FULL + 2:g}").wait_for()
 
 
 def _accept(grader):
