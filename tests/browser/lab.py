@@ -13,7 +13,7 @@ from autograder.notebooks import grade_id, read
 if TYPE_CHECKING:  # sin Playwright, las pruebas se saltan, pero este archivo se importa
     from playwright.sync_api import Locator, Page
 
-LONG = 150_000  # ms: de sobra hasta en una máquina muy ocupada; ninguna prueba mide tiempos
+LONG = 600_000  # ms: de sobra hasta en una máquina muy ocupada; ninguna prueba mide tiempos
 
 
 @dataclass(frozen=True)
