@@ -14,6 +14,7 @@ from tests.support import filled, published, solved_cells
 NAME = "06_autoatencion"
 SECRET = "el-docente-guarda-aquí-algo"
 SPY = "# ejercicio: ej1b_lista\nprint(open({path!r}).read())"
+WRITTEN = {"ej1b_analisis": "<!-- ejercicio: ej1b_analisis -->\nCada cabeza mira a una palabra."}
 FULL = sum(check.points for check in checks_of(NAME))
 SPIED = FULL - sum(check.points for check in checks_of(NAME, "ej1b_topk"))
 
@@ -21,7 +22,7 @@ SPIED = FULL - sum(check.points for check in checks_of(NAME, "ej1b_topk"))
 @pytest.fixture
 def submitted(lab):
     """Tres entregas: resuelta, sin tocar, y una que intenta leer un archivo del curso."""
-    release, solved = published("release", NAME), solved_cells(NAME)
+    release, solved = published("release", NAME), solved_cells(NAME) | WRITTEN
     secret = lab.course / "apuntes.txt"
     secret.write_text(SECRET)
     spy = solved | {"ej1b_lista": SPY.format(path=str(secret))}
@@ -38,7 +39,7 @@ def test_formgrader_generates_grades_isolated_and_takes_manual_grades(lab, page,
     choose(page, "Nbgrader", "Formgrader")
     grader = page.frame_locator("#formgrader-iframe iframe")
     row = grader.locator("tr", has_text=NAME)
-    row.locator(".num-submissions a").wait_for()
+    row.locator(".num-submissions a").scroll_into_view_if_needed()
     guide("formgrader")
 
     row.locator(".assign a").click()
