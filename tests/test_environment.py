@@ -1,6 +1,8 @@
 """Un solo conjunto de versiones, y que lo usen todos."""
 
 import re
+import shutil
+import subprocess
 import tomllib
 
 import pytest
@@ -58,3 +60,24 @@ def test_personal_data_is_ignored_by_git():
     ignored = text_of(".gitignore").splitlines()
     for path in ("gradebook.db", "submitted/", "autograded/", "feedback/"):
         assert path in ignored
+
+
+def test_make_lab_keeps_what_a_student_wrote(tmp_path):
+    for name in ("constraints.txt", "pyproject.toml", "Makefile"):
+        shutil.copy(ROOT / name, tmp_path)
+    release, copied = tmp_path / "release", tmp_path / "mis_cuadernos"
+    for path, text in {
+        release / "a" / "a.ipynb": "de serie",
+        release / "b" / "b.ipynb": "de serie",
+        copied / "a" / "a.ipynb": "lo mío",
+        tmp_path / ".venv" / "bin" / "jupyter": "#!/bin/sh\n",
+        tmp_path / ".venv" / "listo": "",
+    }.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (tmp_path / ".venv" / "bin" / "jupyter").chmod(0o755)
+
+    subprocess.run(["make", "lab"], cwd=tmp_path, check=True, capture_output=True)
+
+    assert (copied / "a" / "a.ipynb").read_text() == "lo mío"
+    assert (copied / "b" / "b.ipynb").read_text() == "de serie"

@@ -25,6 +25,7 @@ SETTINGS = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)  # antes que xdist, que mira entonces los grupos
 def pytest_collection_modifyitems(items):
     """En dos grupos, para que dos procesos de xdist se los repartan, cada uno con su servidor."""
     mine = [item for item in items if item.path.parent == Path(__file__).parent]
