@@ -53,6 +53,7 @@ def test_formgrader_generates_grades_isolated_and_takes_manual_grades(lab, page,
         row.locator(".autograde a").click()
         _accept(grader)
         scores[student] = row.locator(".score").inner_text()
+    row.scroll_into_view_if_needed()
     guide("entregas")
     assert scores == {
         "estudiante_01": f"{FULL:g} / {FULL + 2:g}",
