@@ -1032,7 +1032,9 @@ def explore(temperature):
 
 
 options = [0.25, 0.5, 1, 1.5, 2, 3, 4, 8]
-slider = ipywidgets.SelectionSlider(options=options, value=4, description="Temperatura")
+slider = ipywidgets.SelectionSlider(
+    options=options, value=4, description="Temperatura", style={"description_width": "initial"}
+)
 control = ipywidgets.interact(explore, temperature=slider)
 
 # %% [markdown]

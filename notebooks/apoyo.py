@@ -85,7 +85,7 @@ def ink(value: float) -> str:
 
 def plot_losses(curves: dict[str, list[float]], window: int = 25) -> None:
     """Dibuja cada curva de pérdida, suavizada con una media de `window` pasos."""
-    _, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    fig, ax = plt.subplots(figsize=(8, 3.2), layout="constrained")
     ax.set_prop_cycle(color=LINE_COLORS, linestyle=LINE_STYLES)
     ends = []
     for name, losses in curves.items():
@@ -94,5 +94,5 @@ def plot_losses(curves: dict[str, list[float]], window: int = 25) -> None:
         ends.append(f"{name}, de {smooth[0]:.2f} a {smooth[-1]:.2f}")
     ax.set(xlabel="Paso de entrenamiento", ylabel="Pérdida (entropía cruzada)", ylim=(0, None))
     ax.grid(alpha=0.3)
-    ax.legend(frameon=False)
+    fig.legend(frameon=False, loc="outside right upper")
     show(f"Curvas de pérdida (entropía cruzada) según el paso de entrenamiento: {'; '.join(ends)}.")

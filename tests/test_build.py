@@ -8,6 +8,7 @@ import sys
 import nbformat
 import pytest
 
+from autograder import colab
 from autograder.conventions import ROOT
 
 NAME = "06_autoatencion"
@@ -114,11 +115,10 @@ def set_repository(course, address):
     (course / "pyproject.toml").write_text(text, encoding="utf-8")
 
 
-@pytest.mark.parametrize("end", ["", "/", ".git"])
-def test_the_repository_of_the_course_gives_the_colab_link(course, end):
+def test_the_repository_of_the_course_gives_the_colab_link(course):
     release = course / "release" / NAME / f"{NAME}.ipynb"
     assert "colab.research" not in release.read_text(encoding="utf-8")
-    set_repository(course, f"https://github.com/escuela/curso.de-atencion{end}")
+    set_repository(course, "https://github.com/escuela/curso.de-atencion.git")
     assert build(course, "--check").returncode == 2
     assert build(course, NAME).returncode == 0
     link = (
@@ -129,6 +129,13 @@ def test_the_repository_of_the_course_gives_the_colab_link(course, end):
     assert title == PROSE.removeprefix("# ").strip()
     assert badge.startswith("[![Abrir en Colab](https://")
     assert badge.endswith(link)
+
+
+@pytest.mark.parametrize("end", ["", "/", ".git"])
+def test_the_address_is_read_as_github_gives_it(tmp_path, monkeypatch, end):
+    monkeypatch.setattr(colab, "ROOT", tmp_path)
+    set_repository(tmp_path, f"https://github.com/escuela/curso.de-atencion{end}")
+    assert colab.repository() == "escuela/curso.de-atencion"
 
 
 def test_colab_needs_github(course):

@@ -175,7 +175,7 @@ def test_two_at_once_are_refused(tmp_path, graded):
 
 
 def test_a_huge_notebook_is_refused(tmp_path, graded, monkeypatch):
-    monkeypatch.setattr(cohort, "MAX_BYTES", 1000)
+    monkeypatch.setattr(cohort, "MAX_NOTEBOOK", 1000)
     folder = make_course(tmp_path / "curso", notebooks(1))
     [result] = grade_cohort(Course(folder), ASSIGNMENT)
     assert "el tope es" in result.problem

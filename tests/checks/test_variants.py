@@ -2,7 +2,7 @@
 
 Cada incorrecta pierde exactamente lo que debe; cada correcta, de otro estilo, no pierde nada. Son
 cientos: las correctas se miran con tres semillas y cada incorrecta con una de ellas; aisladas se
-corrigen todas, y con nbgrader de serie, una entrega de cada seis.
+corrigen todas, y con nbgrader de serie, una entrega de cada doce.
 """
 
 from importlib import import_module
@@ -63,7 +63,7 @@ def test_every_exercise_has_eight_wrong_solutions_and_three_right_ones():
 
 # Una entrega lleva una respuesta a cada ejercicio: sus celdas de pruebas son distintas.
 SUBMISSIONS = [
-    (name, [variant for variant in chosen if variant], i % 6 == 0)
+    (name, [variant for variant in chosen if variant], i % 12 == 0)
     for name, exercises in VARIANTS.items()
     for i, chosen in enumerate(zip_longest(*exercises.values()))
 ]

@@ -134,8 +134,10 @@ def serve(folder: Path, isolated: bool) -> None:
     """Atiende peticiones, una línea de JSON cada una, hasta que se cierra la entrada estándar."""
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(str(folder / SOCKET))
+    starting = folder / f"{SOCKET}.nuevo"
+    listener.bind(str(starting))
     listener.listen(64)
+    starting.rename(folder / SOCKET)  # quien espera a que exista puede llamar ya: hay quien escuche
     kernels: dict[int, Kernel] = {}
     next_look = 0.0
     while True:
