@@ -275,10 +275,9 @@ class AttentionFlow(nn.Module):
         context = context.masked_fill(~context_mask[..., None], 0.0)  # 0 · nan sería nan
         question = question.masked_fill(~question_mask[..., None], 0.0)
         c2q, q2c = self.weights(self.similarity(context, question), context_mask, question_mask)
-        attended = c2q @ question  # [B, T, 2d]
+        attended = c2q.masked_fill(~context_mask[..., None], 0.0) @ question  # [B, T, 2d]
         summary = q2c[:, None] @ context  # [B, 1, 2d]
-        G = torch.cat([context, attended, context * attended, context * summary], dim=-1)
-        return G.masked_fill(~context_mask[..., None], 0.0)
+        return torch.cat([context, attended, context * attended, context * summary], dim=-1)
 
 
 # %% [markdown]
