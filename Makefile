@@ -27,7 +27,8 @@ demo: build  ## corrige una cohorte de muestra, de principio a fin
 
 test: $(READY) lint  ## todas las pruebas
 	$(BIN)/python -m autograder build --check
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto --dist loadgroup --ignore=tests/browser
+	$(BIN)/python -m pytest -n auto --dist loadgroup tests/browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --nbval notebooks
 
 lint: $(READY)
