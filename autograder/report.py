@@ -6,7 +6,6 @@ Lee los resultados de uno en uno y guarda de cada cual solo su fila: una clase e
 from __future__ import annotations
 
 import base64
-import contextlib
 import io
 import json
 import math
@@ -16,7 +15,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
@@ -30,6 +28,7 @@ from autograder.grading import ExerciseResult
 from autograder.notebooks import grade_id
 from autograder.results import Result, Store
 from autograder.similarity import CUTOFF, MAX_COMPARED, MIN_LENGTH, Solutions
+from autograder.writing import explained, replacing
 
 FOLDER = "reports"
 TEMPLATES = Path(__file__).parent / "templates" / "report_es"
@@ -46,7 +45,7 @@ def write_json(course: Course, assignment: str, path: Path) -> None:
     Raises:
         CourseError: si no se puede escribir.
     """
-    with _replacing(path, " Las notas ya están en el libro.") as file:
+    with replacing(path, " Las notas ya están en el libro.") as file:
         file.write(f'{{"assignment": {json.dumps(assignment)}, "submissions": [')
         separator = "\n"
         for result in _results(course, assignment):
@@ -70,11 +69,11 @@ def write_report(course: Course, assignment: str) -> Path:
             f"«python -m autograder grade {assignment}»."
         )
     path = course.root / FOLDER / f"{assignment}.html"
-    with _explained(path):
+    with explained(path):
         path.parent.mkdir(exist_ok=True)
     page = _environment().get_template("report.html.j2").stream(summary=summary)
     page.enable_buffering(200)
-    with _replacing(path) as file:
+    with replacing(path) as file:
         file.writelines(page)
     return path
 
@@ -84,28 +83,6 @@ def _results(course: Course, assignment: str) -> Iterator[Result]:
     store = Store(course, assignment)
     found = (store.get(student) for student in submissions(course, assignment))
     return (result for result in found if result)
-
-
-@contextlib.contextmanager
-def _replacing(path: Path, afterwards: str = "") -> Iterator[TextIO]:
-    """Un archivo que ocupa su sitio al acabar: nunca queda uno a medias."""
-    partial = path.with_name(f"{path.name}.parcial")
-    try:
-        with _explained(path, afterwards):
-            with partial.open("w", encoding="utf-8", errors="backslashreplace") as file:
-                yield file
-            partial.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _explained(path: Path, afterwards: str = "") -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise CourseError(f"No se puede escribir {path}: {error.strerror}.{afterwards}") from None
 
 
 def _environment() -> Environment:

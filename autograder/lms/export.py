@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from nbgrader.plugins import ExportPlugin
 from traitlets import Bool, Unicode
 
 from autograder.errors import CourseError
+from autograder.writing import replacing
 
 Row = list[str]
 
@@ -207,14 +207,6 @@ def safe(text: Any) -> str:
 
 
 def _write(target: Path, rows: Iterable[Row], separator: str) -> None:
-    """Escribe la hoja entera o nada, en UTF-8 y con la marca que Excel necesita para saberlo."""
-    text = io.StringIO()
-    csv.writer(text, delimiter=separator).writerows(rows)
-    partial = target.with_name(f"{target.name}.parcial")
-    try:
-        partial.write_text(text.getvalue(), encoding="utf-8-sig", newline="")
-        partial.replace(target)
-    except OSError as error:
-        raise CourseError(f"No se puede escribir {target}: {error.strerror}.") from None
-    finally:
-        partial.unlink(missing_ok=True)
+    """Escribe la hoja, en UTF-8 y con la marca que Excel necesita para saberlo."""
+    with replacing(target, encoding="utf-8-sig", newline="") as file:
+        csv.writer(file, delimiter=separator).writerows(rows)
