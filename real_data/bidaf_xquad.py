@@ -9,18 +9,13 @@ las mismas, que aquí se quita del entrenamiento. Los modelos y las medidas son 
 import argparse
 import json
 import random
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
 
 import torch
-from data import fetch
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from autograder.notebooks import load
+from data import SQUAD_ES, XQUAD_ES, fetch, load
 
 EMBEDDING, CHARACTERS, HIDDEN = 100, 32, 64
 LONGEST = 250  # palabras: los contextos más largos (1 de cada 20) no se usan para entrenar
@@ -37,8 +32,8 @@ def question_ids(path: Path) -> set[str]:
 
 def read_data(nb: ModuleType) -> tuple[list, list]:
     """Los ejemplos de entrenamiento (SQuAD-es sin los párrafos de XQuAD) y los de prueba."""
-    test = fetch("xquad.es.json")
-    training = nb.read_squad(fetch("dev-v1.1-es_small.json"), skip=question_ids(test))
+    test = fetch(XQUAD_ES)
+    training = nb.read_squad(fetch(SQUAD_ES), skip=question_ids(test))
     return training, nb.read_squad(test)
 
 

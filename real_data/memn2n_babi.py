@@ -10,17 +10,11 @@ preguntas por tarea, codificación de posición, arranque lineal y ruido en el t
 
 import argparse
 import re
-import sys
 import time
-from pathlib import Path
 
 import torch
-from data import BABI, fetch
+from data import BABI, fetch, load
 from torch.nn import functional as F
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from autograder.notebooks import load
 
 TASKS = (1, 2, 3)
 # Error (%) publicado, por tarea: «PE LS RN», una red por tarea, y «PE LS RN joint», una para todas.

@@ -10,23 +10,17 @@ El entrenamiento acaba con los pasos o con el tiempo, lo que llegue antes.
 import argparse
 import random
 import re
-import sys
 import time
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import zip_longest
-from pathlib import Path
 from types import ModuleType
 
 import torch
-from data import fetch
+from data import SPA_ENG, fetch, load
 from sacrebleu import corpus_bleu
 from torch.nn.utils.rnn import pad_sequence
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from autograder.notebooks import load
 
 EMBEDDING, HIDDEN = 128, 256
 LONGEST = 8  # palabras y signos de la frase inglesa
@@ -44,7 +38,7 @@ def words(text: str) -> list[str]:
 def read_pairs(seed: int) -> tuple[list[Pair], list[Pair]]:
     """Las parejas que se aprenden y las de prueba, sin frases inglesas en común."""
     found = defaultdict(list)
-    with zipfile.ZipFile(fetch("spa-eng.zip")) as archive:
+    with zipfile.ZipFile(fetch(SPA_ENG)) as archive:
         text = archive.read("spa-eng/spa.txt").decode()
     for line in text.splitlines():
         english, spanish = line.split("\t")[:2]

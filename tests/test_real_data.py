@@ -23,8 +23,13 @@ def script(monkeypatch):
 
 
 def test_every_source_is_a_pinned_commit_with_its_digest(script):
-    for url, digest in script("data").SOURCES.values():
+    data = script("data")
+    single = [data.XQUAD_ES, data.SQUAD_ES, data.SPA_ENG, data.QUIJOTE]
+    sources = [*single, *data.BABI.values(), *data.SQUAD_ES_DIST.values()]
+    assert set(data.BABI) == {(task, split) for task in (1, 2, 3) for split in ("train", "test")}
+    for name, url, digest in sources:
         assert re.fullmatch(r"https://[\w.]+/[\w.-]+/[\w.-]+/[0-9a-f]{40}/\S+", url)
+        assert url.endswith(name.split("/")[-1])
         assert re.fullmatch(r"[0-9a-f]{64}", digest)
 
 
@@ -36,7 +41,7 @@ def test_missing_or_wrong_data_is_one_line(tmp_path, content):
         file.write_text(content)
     nowhere = {"https_proxy": "http://127.0.0.1:9", "ATENCION_DATOS": str(tmp_path)}
     ran = subprocess.run(
-        [sys.executable, "-c", "from data import fetch; fetch('xquad.es.json')"],
+        [sys.executable, "-c", "from data import XQUAD_ES, fetch; fetch(XQUAD_ES)"],
         cwd=FOLDER,
         env={**os.environ, **nowhere},
         capture_output=True,
