@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/listo
 DEMO := demo/curso
 
-.PHONY: demo test lab build lint clean
+.PHONY: demo test bench lab build lint clean
 
 $(READY): constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +30,9 @@ test: $(READY) lint  ## todas las pruebas
 	$(BIN)/python -m pytest -n auto --dist loadgroup --ignore=tests/browser
 	$(BIN)/python -m pytest -n auto --dist loadgroup tests/browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --nbval notebooks
+
+bench: $(READY)  ## mide el curso y escribe docs/rendimiento.md
+	$(BIN)/python benchmarks/page.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -2,49 +2,35 @@
 
     python benchmarks/bidaf_flow.py
 
-Tiempo, hacia delante y con el gradiente, y memoria máxima, en tamaños como los del artículo; cada
-versión se mide en su propio proceso, con un hilo. Los dos dan lo mismo: se compara con decimales
-de 64 bits, para que el redondeo no cuente.
+Tiempo, hacia delante y con el gradiente, y memoria máxima, en tamaños como los del artículo y con
+un hilo. Los dos dan lo mismo: se compara con decimales de 64 bits, para que el redondeo no cuente.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import statistics
-import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
-
 import torch
-from torch import nn
+from measuring import digits, median_seconds, peak_megabytes, ratio, table
+from torch import Tensor, nn
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from autograder.notebooks import load  # noqa: E402
+from autograder.notebooks import load
 
 B, T, Q, D = 32, 400, 40, 100
-REPEATS = 5
 
 
 def expanding_version(flow: nn.Module) -> nn.Module:
     """La misma capa, con los mismos pesos, que calcula w·[c; q; c∘q] pareja a pareja."""
 
-    def similarity(context: torch.Tensor, question: torch.Tensor) -> torch.Tensor:
+    def similarity(context: Tensor, question: Tensor) -> Tensor:
         shape = (len(context), context.size(1), question.size(1), context.size(2))
         c, q = context[:, :, None].expand(shape), question[:, None].expand(shape)
-        joined = torch.cat([flow.W_c.weight, flow.W_q.weight, flow.W_cq.weight], dim=1)
-        return (torch.cat([c, q, c * q], dim=-1) @ joined.T).squeeze(
-            -1
-        )  # [B, T, Q, 6d] → [B, T, Q]
+        w = torch.cat([flow.W_c.weight, flow.W_q.weight, flow.W_cq.weight], dim=1)
+        return (torch.cat([c, q, c * q], dim=-1) @ w.T).squeeze(-1)  # [B, T, Q, 6d] → [B, T, Q]
 
     flow.similarity = similarity
     return flow
 
 
-def build(expanding: bool) -> tuple[nn.Module, list[torch.Tensor]]:
-    torch.set_num_threads(1)
+def build(expanding: bool) -> tuple[nn.Module, list[Tensor]]:
     torch.manual_seed(0)
     flow = load("09_bidaf").AttentionFlow(D)
     lengths = [(torch.randint(1, size + 1, (B,)), size) for size in (T, Q)]
@@ -53,23 +39,14 @@ def build(expanding: bool) -> tuple[nn.Module, list[torch.Tensor]]:
     return (expanding_version(flow) if expanding else flow), inputs
 
 
-def peak_megabytes() -> float:
-    line = next(x for x in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in x)
-    return int(line.split()[1]) / 1024
-
-
-def measure(expanding: bool, results: multiprocessing.Queue) -> None:
-    """Segundos hacia delante y con gradiente, y megabytes de más."""
+def measure(expanding: bool) -> tuple[float, float, float]:
+    """Segundos hacia delante y con gradiente, y megabytes."""
     flow, inputs = build(expanding)
     with torch.no_grad():
-        flow(*(tensor[:1] for tensor in inputs))  # lo que se prepara una vez
-        Path("/proc/self/clear_refs").write_text("5")  # la memoria máxima vuelve a la de ahora
-        before = peak_megabytes()
-        flow(*inputs)
-        memory = peak_megabytes() - before
-        forward = statistics.median(timed(lambda: flow(*inputs)) for _ in range(REPEATS))
-    backward = statistics.median(timed(lambda: flow(*inputs).sum().backward()) for _ in range(3))
-    results.put((forward, backward, memory))
+        memory = peak_megabytes(lambda: flow(*inputs))
+        forward = median_seconds(lambda: flow(*inputs), repeats=5)
+    backward = median_seconds(lambda: flow(*inputs).sum().backward(), repeats=3)
+    return forward, backward, memory
 
 
 @torch.no_grad()
@@ -83,28 +60,13 @@ def largest_difference(examples: int = 4) -> float:
     return (outputs[0] - outputs[1]).abs().max().item()
 
 
-def timed(action: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
-
-
 def main() -> None:
-    context = multiprocessing.get_context("spawn")
-    found = {}
-    for expanding in (False, True):
-        results = context.Queue()
-        process = context.Process(target=measure, args=(expanding, results))
-        process.start()
-        found[expanding] = results.get()
-        process.join()
-    ours, theirs = found[False], found[True]
-    print(f"B={B}, T={T}, Q={Q}, d={D}; un hilo; PyTorch {torch.__version__}")
-    print(f"{'':<22}{'por partes':>12}{'por parejas':>13}{'razón':>9}")
-    rows = {"hacia delante (s)": 3, "con el gradiente (s)": 3, "memoria máxima (MB)": 0}
-    for (label, digits), a, b in zip(rows.items(), ours, theirs, strict=True):
-        print(f"{label:<22}{a:>12.{digits}f}{b:>13.{digits}f}{b / a:>8.1f}×")
-    print(f"mayor diferencia entre las dos salidas: {largest_difference():.1e}")
+    torch.set_num_threads(1)
+    names = ("hacia delante (s)", "con el gradiente (s)", "memoria máxima (MB)")
+    measured = zip(names, measure(False), measure(True), strict=True)
+    rows = [[name, digits(a), digits(b), ratio(b, a)] for name, a, b in measured]
+    print(table([f"B={B}, T={T}, Q={Q}, d={D}", "por partes", "por parejas", "razón"], rows))
+    print(f"\nMayor diferencia entre las dos salidas: {largest_difference():.1e}.")
 
 
 if __name__ == "__main__":

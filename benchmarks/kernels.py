@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-import sys
 import threading
 import time
 from pathlib import Path
 
 import torch
 from jupyter_client.manager import AsyncKernelManager
+from measuring import digits, ratio, table
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from autograder.isolation.provisioner import SandboxKernelManager  # noqa: E402
-from autograder.isolation.trusted import AgentListener  # noqa: E402
-from autograder.isolation.warm import WarmServer  # noqa: E402
-from autograder.limits import Limits  # noqa: E402
+from autograder.isolation.provisioner import SandboxKernelManager
+from autograder.isolation.trusted import AgentListener
+from autograder.isolation.warm import WarmServer
+from autograder.limits import Limits
 
 REPEATS = 10
 CALLS = 300
@@ -96,7 +93,7 @@ async def call_milliseconds(manager: SandboxKernelManager, client: object) -> li
 async def main() -> None:
     start = time.perf_counter()
     server = WarmServer()
-    print(f"proceso caliente: {time.perf_counter() - start:.2f} s (una sola vez)")
+    warming = time.perf_counter() - start
     cold, warm, memory = [], [], []
     for _ in range(REPEATS):
         manager = AsyncKernelManager(kernel_name="python3")
@@ -109,13 +106,17 @@ async def main() -> None:
         memory.append(private_megabytes(pid_outside(manager)))
         calls = await call_milliseconds(manager, client)
         await stop(manager, client)
-    for name, values in (("corriente", cold), ("aislado", warm)):
-        shown = f"{statistics.median(values):.2f} s (de {min(values):.2f} a {max(values):.2f})"
-        print(f"kernel {name:9} listo, con torch: {shown}")
-    print(f"razón: {statistics.median(cold) / statistics.median(warm):.1f} veces")
-    print(f"memoria propia de un kernel aislado: {statistics.median(memory):.0f} MB")
-    print(f"llamada con un tensor [8, 16]: {statistics.median(calls):.2f} ms de mediana")
     server.close()
+    usual, isolated = statistics.median(cold), statistics.median(warm)
+    spread = " y ".join(f"de {min(v):.2f} a {max(v):.2f}" for v in (cold, warm))
+    header = ["hasta que responde, con PyTorch importado", "corriente", "aislado", "razón"]
+    row = [f"segundos (mediana de {REPEATS})", digits(usual), digits(isolated)]
+    print(table(header, [[*row, ratio(usual, isolated)]]))
+    print(
+        f"\nLos segundos van {spread}. El proceso caliente tarda {warming:.2f} s en arrancar, una "
+        f"sola vez; cada kernel aislado ocupa {statistics.median(memory):.0f} MB suyos, y una "
+        f"llamada a un módulo con un tensor [8, 16], {statistics.median(calls):.2f} ms (medianas)."
+    )
 
 
 if __name__ == "__main__":

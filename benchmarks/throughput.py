@@ -22,23 +22,22 @@ from pathlib import Path
 import nbformat
 import psutil
 import torch
+from measuring import ROOT, digits, ratio, table
 from nbformat import NotebookNode
 from nbgrader.api import Gradebook
 from nbgrader.utils import is_grade, is_solution
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from autograder.assignments import Assignment  # noqa: E402
-from autograder.course import Course  # noqa: E402
-from autograder.execution import execute  # noqa: E402
-from autograder.grading import grade_notebook, restore  # noqa: E402
-from autograder.limits import Limits  # noqa: E402
-from tests.support import filled, published, solved_cells  # noqa: E402
+from autograder.assignments import Assignment
+from autograder.course import Course
+from autograder.execution import execute
+from autograder.grading import grade_notebook, restore
+from autograder.limits import Limits
+from tests.support import filled, published, solved_cells
 
 NAME = "06_autoatencion"
 VARIANTS = import_module(f"tests.checks.variants.{NAME}").EXERCISES
 FILE = f"{NAME}.ipynb"
+ORDERS = {"nbgrader autograde": 0, "grade --workers 1": 1, "grade --workers 2": 2}
 STOCK_CONFIG = """
 c = get_config()
 load_subconfig("nbgrader_config.py", path={root!r})
@@ -132,39 +131,51 @@ def breakdown(notebook: NotebookNode) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    size = int(sys.argv[1]) if len(sys.argv) > 1 else 64
+def measure(size: int) -> tuple[dict[str, list[float]], bool, int]:
+    """Los segundos de cada orden con una entrega y con todas, y si los puntos coinciden."""
     notebooks = honest_class(size)
+    times: dict[str, list[float]] = {}
+    points = {}
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        rates, points = {}, {}
-        for name, workers in (("nbgrader autograde", 0), ("1 trabajador", 1), ("2", 2)):
-            times = []
+        for name, workers in ORDERS.items():
+            times[name] = []
             for count in (1, size):
-                course = make_course(folder / f"{workers}-{count}", notebooks[:count], not workers)
+                folder = Path(temporary) / f"{workers}-{count}"
+                course = make_course(folder, notebooks[:count], not workers)
                 order = ["autograde", NAME] if not workers else ["grade", NAME]
                 order += ["--workers", str(workers)] if workers else []
                 module = "autograder" if workers else "nbgrader"
-                times.append(run(module, *order, "--course-dir", str(course)))
-            rates[name] = (size / times[1], (size - 1) / (times[1] - times[0]))
+                times[name].append(run(module, *order, "--course-dir", str(course)))
             points[name] = scores(course)
-            whole, steady = rates[name]
-            print(
-                f"{name:20} {times[1]:6.1f} s en total ({times[0]:.1f} s con una sola entrega); "
-                f"{60 * whole:.0f} por minuto, {60 * steady:.0f} sin contar el arranque",
-                flush=True,
-            )
-    stock, one, two = rates.values()
-    print(f"{size} entregas; {len(points['2'])} celdas con puntos comparadas")
-    print(f"puntos iguales que nbgrader: {points['2'] == points['nbgrader autograde']}")
-    print(f"2 trabajadores frente a nbgrader: {two[0] / stock[0]:.1f} veces (orden entera)")
-    print(f"                                  {two[1] / stock[1]:.1f} veces (sin el arranque)")
-    print(
-        f"de 1 a 2 trabajadores: {two[0] / one[0]:.2f} veces; sin el arranque {two[1] / one[1]:.2f}"
-    )
-    print("segundos de procesador de una entrega resuelta:")
-    for what, seconds in breakdown(filled(published("release", NAME), solved_cells(NAME))).items():
-        print(f"  {what:30} {seconds:.3f}")
+    stock, *ours = points.values()
+    return times, all(found == stock for found in ours), len(stock)
+
+
+def main() -> None:
+    size = int(sys.argv[1]) if len(sys.argv) > 1 else 64
+    times, same, cells = measure(size)
+    whole = {name: both[1] for name, both in times.items()}
+    steady = {name: (both[1] - both[0]) / (size - 1) for name, both in times.items()}
+    stock = next(iter(ORDERS))
+    rows = [
+        [
+            f"`{name}`",
+            f"{one:.1f}",
+            f"{everything:.1f}",
+            digits(60 * size / everything),
+            ratio(whole[stock], everything),
+            f"{steady[name]:.2f}",
+            ratio(steady[stock], steady[name]),
+        ]
+        for name, (one, everything) in times.items()
+    ]
+    header = ["orden", "con una (s)", f"con {size} (s)", "por minuto", "razón"]
+    print(table([*header, "s de cada una, sin el arranque", "razón"], rows))
+    verdict = "los mismos" if same else "DISTINTOS"
+    print(f"\nPuntos de {cells} celdas, {verdict} con las tres órdenes.")
+    print("\nSegundos de procesador de una entrega resuelta:\n")
+    parts = breakdown(filled(published("release", NAME), solved_cells(NAME)))
+    print(table(["en qué se van", "s"], [[what, f"{cost:.3f}"] for what, cost in parts.items()]))
 
 
 if __name__ == "__main__":

@@ -18,10 +18,11 @@ PROSE = "# # 06 · Autoatención\n"
 
 @pytest.fixture
 def course(tmp_path):
-    """Una copia del curso, con su propio paquete."""
+    """Una copia del curso, con su propio paquete y un solo cuaderno."""
+    others = [f"{path.stem}*" for path in ROOT.glob("notebooks/[0-9]*.py") if path.stem != NAME]
     for folder in FOLDERS:
         shutil.copytree(
-            ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
+            ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", *others)
         )
     shutil.copy(ROOT / "nbgrader_config.py", tmp_path)
     return tmp_path

@@ -326,7 +326,7 @@ def test_telegrams_are_deterministic():
     assert not torch.equal(first[0], other[0])
 
 
-# --- El experimento, con tres semillas ------------------------------------------------------------
+# --- El experimento, con dos o tres semillas además de la del cuaderno ----------------------------
 
 
 @pytest.fixture(scope="module")
@@ -349,7 +349,7 @@ def test_attention_solves_the_task_and_its_map_is_the_known_one(data, seed):
     assert min(lesson.evaluate(reader, *novel)) > 0.95
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("control", ["sin contexto", "uniforme", "sin posiciones"])
 def test_without_attention_the_task_stays_near_chance(data, control, seed):
     train, test, _ = data
@@ -363,7 +363,7 @@ def test_without_attention_the_task_stays_near_chance(data, control, seed):
     assert lesson.evaluate(reader, *test, mask)[0] < 0.35
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("num_heads", [2, 4])
 def test_several_heads_share_two_questions(data, num_heads, seed):
     train, test, _ = data

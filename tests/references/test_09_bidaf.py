@@ -571,7 +571,7 @@ def test_the_model_answers_known_and_unknown_names(datasets, seed):
     [{"model_class": lesson.WithoutQuestion}, {"flow_class": lesson.UniformFlow}],
     ids=["sin pregunta", "atención uniforme"],
 )
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_controls_stay_at_chance(datasets, seed, changes):
     assert max(trained(datasets, seed, **changes)) <= 0.5
 
