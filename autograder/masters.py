@@ -14,7 +14,7 @@ from nbformat import NotebookNode
 from nbgrader.utils import is_grade, is_solution
 
 from autograder.checks import checks_of
-from autograder.conventions import EXPORT_TAG, MASTERS
+from autograder.conventions import EXPORT_TAG, MASTERS, ROOT
 from autograder.errors import CourseError
 from autograder.notebooks import grade_id, read, tags
 from autograder.source import free_names
@@ -22,6 +22,12 @@ from autograder.source import free_names
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 HIDDEN_REGION = re.compile(r"\n### BEGIN HIDDEN TESTS\n(.*?)\n### END HIDDEN TESTS\s*\Z", re.S)
 MAX_CODE_LINES = 40
+# Lo que acompaña a un cuaderno con ejercicios: la lista de CONTRIBUTING.md, «Un mecanismo nuevo».
+COMPANIONS = {
+    "autograder/checks/{}.py": "sus comprobaciones",
+    "tests/checks/variants/{}.py": "las respuestas correctas e incorrectas que las ponen a prueba",
+    "tests/references/test_{}.py": "la prueba de su implementación de referencia",
+}
 PURE_BUILTINS = {"dict", "enumerate", "len", "list", "range", "set", "sorted", "tuple", "zip"}
 
 
@@ -47,10 +53,23 @@ def read_master(name: str) -> NotebookNode:
     for cell in notebook.cells:
         _complete_nbgrader_metadata(cell)
     set_cell_ids(notebook)
-    problems = [f"{name}: {problem}" for problem in find_problems(name, notebook)]
+    found = [*_companion_problems(name, notebook), *find_problems(name, notebook)]
+    problems = [f"{name}: {problem}" for problem in found]
     if problems:
         raise CourseError("\n".join(problems))
     return notebook
+
+
+def _companion_problems(name: str, notebook: NotebookNode) -> Iterator[str]:
+    """Lo que le falta a un cuaderno con ejercicios fuera de su maestro."""
+    if not any(is_grade(cell) for cell in notebook.cells):
+        return
+    for template, content in COMPANIONS.items():
+        path = template.format(name)
+        if not (ROOT / path).exists():
+            yield f"falta {path}, con {content}."
+    if f"(release/{name}/{name}.ipynb)" not in (ROOT / "README.md").read_text(encoding="utf-8"):
+        yield "README.md no tiene su fila en la tabla de los cuadernos."
 
 
 def _complete_nbgrader_metadata(cell: NotebookNode) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from autograder import colab
 from autograder.conventions import ROOT
+from autograder.masters import COMPANIONS
 
 NAME = "06_autoatencion"
 FOLDERS = ["autograder", "notebooks", "source", "release", "solutions", "docs"]
@@ -24,7 +25,9 @@ def course(tmp_path):
         shutil.copytree(
             ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", *others)
         )
-    shutil.copy(ROOT / "nbgrader_config.py", tmp_path)
+    for file in ("nbgrader_config.py", "README.md", *(t.format(NAME) for t in COMPANIONS)):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / file, tmp_path / file)
     return tmp_path
 
 
