@@ -1,9 +1,13 @@
 """Un solo conjunto de versiones, y que lo usen todos."""
 
+import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
@@ -54,6 +58,48 @@ def test_everyone_installs_with_the_same_constraints():
 def test_python_version_agrees():
     wanted = re.search(r"python=(\d+\.\d+)", text_of("environment.yml"))[1]
     assert Version(wanted) in Requirement(f"python{PROJECT['requires-python']}").specifier
+
+
+def test_github_runs_the_same_as_everyone():
+    workflow = text_of(".github/workflows/ci.yml")
+    assert "- run: .ci/run\n" in workflow
+    assert "pip install" not in workflow
+    wanted = re.search(r"python=(\d+\.\d+)", text_of("environment.yml"))[1]
+    assert f'python-version: "{wanted}"' in workflow
+
+
+def hooks(folder):
+    """Lo que dicen de una carpeta los ganchos de pre-commit que no dependen del curso."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | {
+        "SKIP": "ruff,ruff-format,build",
+        "PRE_COMMIT_HOME": str(folder.parent / "ganchos"),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+    }
+    shutil.copy(ROOT / ".pre-commit-config.yaml", folder)
+    for order in (["git", "init", "-q"], ["git", "add", "-f", "."]):
+        subprocess.run(order, cwd=folder, env=environment, check=True)
+    order = ["pre-commit", "run", "--all-files", "--color=never"]
+    return subprocess.run(order, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "hook"),
+    [
+        ("a.ipynb", "ok", None),
+        ("a.ipynb", {"text": "/home/estudiante_01/curso"}, "rutas"),
+        ("a.ipynb", {"name": "stderr"}, "avisos"),
+        ("a.ipynb", {"output_type": "error"}, "avisos"),
+        ("gradebook.db", "", "datos"),
+        ("submitted/estudiante_01/a.txt", "", "datos"),
+    ],
+)
+def test_hooks_refuse_what_should_not_be_committed(tmp_path, file, content, hook):
+    path = tmp_path / "curso" / file
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(content), encoding="utf-8")
+    found = hooks(tmp_path / "curso")
+    assert found.returncode == (1 if hook else 0), found.stdout + found.stderr
+    assert re.findall(r"hook id: (\w+)", found.stdout) == ([hook] if hook else [])
 
 
 def test_personal_data_is_ignored_by_git():

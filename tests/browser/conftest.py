@@ -16,7 +16,8 @@ from autograder.conventions import ROOT
 from tests.browser.lab import LONG, Lab, Notebook
 
 SHOTS = Path(__file__).parent / "capturas"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 SETTINGS = {
     # Sin el aviso que pregunta si se quieren noticias, que tapa lo de debajo.
     "apputils-extension/notification": {"fetchNews": "false"},
