@@ -77,7 +77,7 @@ class Notebook:
 
     def wait_idle(self) -> None:
         """Espera a que el kernel esté libre y no quede ninguna celda por ejecutar."""
-        self.page.wait_for_function(IDLE)
+        self.page.wait_for_function(IDLE, polling=250)  # ms; sin él, en cada fotograma
 
     def run_until_error(self) -> None:
         """«Run → Run All Cells», hasta que alguna celda falle."""

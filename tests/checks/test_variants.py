@@ -86,7 +86,7 @@ def enough(submissions):
     return chosen
 
 
-GRADED = SUBMISSIONS if "ATENCION_TODO" in os.environ else enough(SUBMISSIONS)
+GRADED = SUBMISSIONS if os.environ.get("ATENCION_TODO") else enough(SUBMISSIONS)
 
 
 @pytest.mark.parametrize(
