@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/listo
 DEMO := demo/curso
+# Las pruebas no deben necesitar la red, y con un proceso por núcleo basta un hilo en cada uno.
+ALONE := https_proxy=http://127.0.0.1:9 OMP_NUM_THREADS=1
 
 .PHONY: demo test bench lab build lint clean
 
@@ -25,14 +27,11 @@ demo: build  ## corrige una cohorte de muestra, de principio a fin
 	$(BIN)/python -m autograder report 06_autoatencion --course-dir $(DEMO)
 	@echo "Resultados de cada estudiante: $(DEMO)/feedback/*/06_autoatencion/06_autoatencion.html"
 
-# Sin red, que las pruebas no deben necesitar, y con un hilo por proceso: ya hay uno por núcleo.
-test: private export https_proxy = http://127.0.0.1:9
-test: private export OMP_NUM_THREADS = 1
 test: $(READY) lint  ## todas las pruebas
 	$(BIN)/python -m autograder build --check
-	$(BIN)/python -m pytest -n auto --dist loadgroup --ignore=tests/browser
-	$(BIN)/python -m pytest -n auto --dist loadgroup tests/browser
-	$(BIN)/python -m pytest -n auto --dist loadfile --nbval notebooks
+	$(ALONE) $(BIN)/python -m pytest -n auto --dist loadgroup --ignore=tests/browser
+	$(ALONE) $(BIN)/python -m pytest -n auto --dist loadgroup tests/browser
+	$(ALONE) $(BIN)/python -m pytest -n auto --dist loadfile --nbval notebooks
 
 bench: $(READY)  ## mide el curso y escribe docs/rendimiento.md
 	$(BIN)/python benchmarks/page.py
