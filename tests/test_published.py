@@ -55,6 +55,14 @@ def test_announced_points_are_the_graded_ones(name):
     assert announced == graded
 
 
+@every_notebook
+def test_the_readme_gives_the_time_that_the_notebook_announces(name):
+    title = "\n".join(cell.source for cell in published("release", name).cells[:2])
+    lesson, exercises = re.search(r"(\d+) minutos de lección y (\d+) de ejercicios", title).groups()
+    row = re.search(rf"^.*/{name}\.ipynb.*$", (ROOT / "README.md").read_text("utf-8"), re.M)[0]
+    assert row.endswith(f"| {lesson} + {exercises} min |")
+
+
 def secret_lines(name):
     """Las líneas que solo están en una solución o en una región oculta del maestro."""
     secret, shown = set(), set()

@@ -9,6 +9,8 @@
 # %% [markdown]
 # # 10 · Atención dura
 #
+# **Tiempo**: 5 minutos de lección y 10 de ejercicios.
+#
 # Todo el peso, para la clave que mejor encaja. Es un cuaderno de juguete: comprueba que se puede añadir un mecanismo al curso.
 #
 # ## 1. Preparación
