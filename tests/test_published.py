@@ -59,7 +59,7 @@ def test_announced_points_are_the_graded_ones(name):
 def test_the_readme_gives_the_time_that_the_notebook_announces(name):
     title = "\n".join(cell.source for cell in published("release", name).cells[:2])
     lesson, exercises = re.search(r"(\d+) minutos de lección y (\d+) de ejercicios", title).groups()
-    row = re.search(rf"^.*/{name}\.ipynb.*$", (ROOT / "README.md").read_text("utf-8"), re.M)[0]
+    row = re.search(rf"^.*release/{name}/.*$", (ROOT / "README.md").read_text("utf-8"), re.M)[0]
     assert row.endswith(f"| {lesson} + {exercises} min |")
 
 
