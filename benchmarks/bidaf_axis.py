@@ -1,6 +1,6 @@
 """BiDAF y sus controles, cuando S empieza al azar: ¿quién aprende, y en cuántos pasos?
 
-    python benchmarks/bidaf_axis.py [--steps 300] [--seeds 0 1 2]
+    python benchmarks/bidaf_axis.py [--steps 450] [--seeds 0 1 2]
 
 En la lección, w_cq empieza en unos y S, pareciéndose a c · q: así aprende hasta la softmax por
 columnas. Aquí empieza como cualquier otra capa. Los datos, los modelos y la medida (fracción de
@@ -19,7 +19,7 @@ from autograder.notebooks import load
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=450)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     args = parser.parse_args()
     torch.set_num_threads(1)
