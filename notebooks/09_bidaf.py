@@ -2073,7 +2073,7 @@ grade("09_bidaf", "ej4c_tramo", decode_span)
 # 4. deja un solo espacio entre palabras, y ninguno en los extremos.
 #
 # En español (`language="es"`): antes de nada, la forma Unicode NFC; los signos son los de `string.punctuation` **y** todos los de
-# puntuación de Unicode (los de categoría `P…`: ¿ ¡ « » — …); los artículos son *el, la, los, las, un, una, unos, unas*. Los acentos se
+# puntuación de Unicode (los de categoría `P…`: `¿ ¡ « » — …`); los artículos son *el, la, los, las, un, una, unos, unas*. Los acentos se
 # conservan. Otro idioma es un `ValueError`.
 
 
