@@ -43,6 +43,7 @@ def accepted() -> tuple[str, ...]:
     return tuple(ACCEPTED.read_text("utf-8").split())
 
 
+@cache
 def collation(text: str) -> str:
     """Lo que ordena en español: los acentos y las mayúsculas no cuentan, y la ñ va tras la n."""
     folded = unicodedata.normalize("NFD", text.casefold().replace("ñ", "n\uffff"))
