@@ -1728,8 +1728,8 @@ for beam_size in (1, 4):
 # ### Referencias
 #
 # - Bahdanau, D., Cho, K. y Bengio, Y. (2015). *Neural Machine Translation by Jointly Learning to Align and Translate*. ICLR.
-# - Cho, K., et al. (2014). *Learning Phrase Representations using RNN Encoder–Decoder for Statistical Machine Translation*. EMNLP.
-# - Sutskever, I., Vinyals, O. y Le, Q. (2014). *Sequence to Sequence Learning with Neural Networks*. NeurIPS.
+# - Cho, K., et al. (2014). *Learning Phrase Representations using RNN Encoder–Decoder for Statistical Machine Translation*. EMNLP. (El codificador, el decodificador y la GRU.)
+# - Sutskever, I., Vinyals, O. y Le, Q. (2014). *Sequence to Sequence Learning with Neural Networks*. NeurIPS. (Toda la frase en un vector.)
 # - Luong, M.-T., Pham, H. y Manning, C. (2015). *Effective Approaches to Attention-based Neural Machine Translation*. EMNLP.
 # - Och, F. J. y Ney, H. (2003). *A Systematic Comparison of Various Statistical Alignment Models*. Computational Linguistics.
 # - Wu, Y., et al. (2016). *Google's Neural Machine Translation System*. arXiv:1609.08144. (La normalización por longitud.)

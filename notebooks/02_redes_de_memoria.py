@@ -398,7 +398,7 @@ assert by_padding < 1e-6 and by_hidden == 0
 
 # %% [markdown]
 # **El orden importa, dos veces.** Dar la vuelta a las palabras de cada frase o a las frases de la historia cambia la respuesta. Sin
-# ninguna de las dos codificaciones, no: es el mismo saco de palabras.
+# ninguna de las dos codificaciones, no: es la misma bolsa de palabras.
 
 # %% tags=["skip-execution", "nbval-ignore-output"]
 plain = MemoryNetwork(9, 4, position=False, temporal=False).eval()
@@ -788,7 +788,7 @@ assert largest < equal + 0.05
 # | **pregunta tapada** | todas las preguntas son «dónde»: hay que adivinar |
 # | **atención uniforme** | todos los pesos son $1/n$, con $n$ las frases que existen |
 # | **sin edades** | sin codificación temporal: un saco de frases |
-# | **sin orden de palabras** | sin codificación posicional: cada frase, un saco de palabras |
+# | **sin orden de palabras** | sin codificación posicional: cada frase, una bolsa de palabras |
 
 
 # %% tags=["export"]
@@ -1012,7 +1012,7 @@ assert told[:5] == where[:5]
 # %% [markdown]
 # ## 9. Frente a la atención de Bahdanau
 #
-# La atención del cuaderno 01 (Bahdanau et al., 2014) también compara un estado con una lista de vectores, reparte con una softmax y mezcla. ¿Qué
+# La atención del cuaderno 01 (Bahdanau et al., 2015) también compara un estado con una lista de vectores, reparte con una softmax y mezcla. ¿Qué
 # cambia? Pongamos las dos en código, una al lado de la otra. Un paso de Bahdanau, con $s$ por estado y $h_j$ por *anotaciones* (los
 # vectores con los que una GRU bidireccional resume cada palabra de la entrada):
 #
@@ -1028,7 +1028,7 @@ class BahdanauStep(nn.Module):
     Args:
         dim: tamaño del estado y de las anotaciones.
 
-    Referencia: Bahdanau et al. (2014), sección 3.1 y apéndice A.
+    Referencia: Bahdanau et al. (2015), sección 3.1 y apéndice A.
     """
 
     def __init__(self, dim):
@@ -1790,5 +1790,5 @@ grade("02_redes_de_memoria", "ej02b_aprende", AdjacentMemory, train_quietly)
 #
 # - Sukhbaatar, S., et al. (2015). *End-To-End Memory Networks*. NeurIPS.
 # - Weston, J., Chopra, S. y Bordes, A. (2014). *Memory Networks*. ICLR 2015. (La memoria externa, con los hechos de apoyo enseñados.)
-# - Weston, J., et al. (2015). *Towards AI-Complete Question Answering: A Set of Prerequisite Toy Tasks*. (Las tareas bAbI.)
-# - Bahdanau, D., Cho, K. y Bengio, Y. (2014). *Neural Machine Translation by Jointly Learning to Align and Translate*. ICLR 2015.
+# - Weston, J., et al. (2015). *Towards AI-Complete Question Answering: A Set of Prerequisite Toy Tasks*. arXiv:1502.05698. (Las tareas bAbI.)
+# - Bahdanau, D., Cho, K. y Bengio, Y. (2015). *Neural Machine Translation by Jointly Learning to Align and Translate*. ICLR.

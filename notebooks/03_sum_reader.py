@@ -1292,5 +1292,5 @@ grade("03_sum_reader", "ej03b_longitudes", QuestionEncoder)
 #
 # - Kadlec, R., Schmid, M., Bajgar, O. y Kleindienst, J. (2016). *Text Understanding with the Attention Sum Reader Network*. ACL.
 # - Hermann, K. M., et al. (2015). *Teaching Machines to Read and Comprehend*. NeurIPS. (Los datos de CNN, con entidades anónimas.)
-# - Hill, F., et al. (2016). *The Goldilocks Principle: Reading Children's Books with Explicit Memory Representations*. ICLR.
+# - Hill, F., et al. (2016). *The Goldilocks Principle: Reading Children's Books with Explicit Memory Representations*. ICLR. (Huecos en cuentos infantiles.)
 # - Vinyals, O., Fortunato, M. y Jaitly, N. (2015). *Pointer Networks*. NeurIPS. (Señalar en vez de escribir.)

@@ -63,7 +63,7 @@ print(f"Python {sys.version.split()[0]}, PyTorch {torch.__version__} en {device}
 # pregunta lee el documento (*Luis* encuentra su frase), y luego el documento lee la pregunta **y lo que esta encontró**.
 #
 # **Responder dos veces.** Si el primer intento fue *un kilo de pan*, o *un … miel*, el segundo puede partir de él y enmendarlo. Para
-# Xiong et al., una respuesta convincente y equivocada es un máximo local de las puntuaciones; aquí diremos **óptimo local**.
+# Xiong et al., una respuesta convincente y equivocada es un *máximo local* de las puntuaciones; aquí diremos **óptimo local**.
 #
 # ### A mano
 #
@@ -1084,7 +1084,7 @@ def distributions(reader, inputs, start, end):
 
 
 def draw_iterations(axes, rows, words):
-    """Los dos mapas de calor, con una marca en el extremo de cada fila."""
+    """Los dos mapas de atención, con una marca en el extremo de cada fila."""
     for ax, probabilities, name in zip(axes, rows, ("Principio", "Fin")):
         image = ax.imshow(probabilities, vmin=0, vmax=1, cmap="cividis", aspect="auto")
         for i, position in enumerate(probabilities.argmax(1).tolist()):
@@ -1682,8 +1682,8 @@ grade("05_coatencion_dinamica", "ej05b_paso", ChainedStep)
 #
 # ### Referencias
 #
-# - Xiong, C., Zhong, V., y Socher, R. (2017). *Dynamic Coattention Networks for Question Answering*. ICLR.
-# - Xiong, C., Zhong, V., y Socher, R. (2018). *DCN+: Mixed Objective and Deep Residual Coattention for Question Answering*. ICLR. (Las rondas.)
+# - Xiong, C., Zhong, V. y Socher, R. (2017). *Dynamic Coattention Networks for Question Answering*. ICLR.
+# - Xiong, C., Zhong, V. y Socher, R. (2018). *DCN+: Mixed Objective and Deep Residual Coattention for Question Answering*. ICLR. (Las rondas.)
 # - Lu, J., et al. (2016). *Hierarchical Question-Image Co-Attention for Visual Question Answering*. NeurIPS. (El nombre de coatención.)
-# - Goodfellow, I., et al. (2013). *Maxout Networks*. ICML.
-# - Srivastava, R. K., Greff, K., y Schmidhuber, J. (2015). *Highway Networks*. (Los atajos.)
+# - Goodfellow, I., et al. (2013). *Maxout Networks*. ICML. (Quedarse con la mayor de varias versiones.)
+# - Srivastava, R. K., Greff, K. y Schmidhuber, J. (2015). *Highway Networks*. arXiv:1505.00387. (Los atajos.)

@@ -1228,7 +1228,7 @@ grade("06_autoatencion", "ej1a_comparacion", from_self_attention, SelfAttention)
 # | función | entra | sale |
 # |---|---|---|
 # | `attention_map` | un modelo e `ids [S]` | `[h, n, n]`, con las $n$ palabras que no son relleno |
-# | `plot_attention` | pesos `[n, n]` y $n$ palabras | los ejes de matplotlib con el mapa de calor |
+# | `plot_attention` | pesos `[n, n]` y $n$ palabras | los ejes de matplotlib con el mapa de atención |
 # | `top_k_attention` | pesos `[n, n]`, $n$ palabras y $k$ | para cada palabra, las $k$ que más mira |
 #
 # Empieza por extraer los pesos: en modo evaluación, sin gradientes, sin el relleno, y dejando el modelo en el modo en
@@ -1319,7 +1319,7 @@ figure, axes = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
 titles = ("Cabeza de contenido: mi pareja", "Cabeza de posición: la siguiente")
 for ax, head, title in zip(axes, (pair_head, 1 - pair_head), titles):
     plot_attention(maps[head], telegram, ax).set_title(title)
-show(f"Dos mapas de calor. {describe_heads(maps[pair_head], maps[1 - pair_head], telegram)}")
+show(f"Dos mapas de atención. {describe_heads(maps[pair_head], maps[1 - pair_head], telegram)}")
 
 # %% [markdown]
 # **Dibujar**: una imagen y, al calificar, sus valores, sus etiquetas y su escala.

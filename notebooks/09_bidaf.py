@@ -2073,7 +2073,7 @@ grade("09_bidaf", "ej4c_tramo", decode_span)
 # 4. deja un solo espacio entre palabras, y ninguno en los extremos.
 #
 # En español (`language="es"`): antes de nada, la forma Unicode NFC; los signos son los de `string.punctuation` **y** todos los de
-# puntuación de Unicode (los de categoría `P…`: ¿ ¡ « » — …); los artículos son *el, la, los, las, un, una, unos, unas*. Los acentos se
+# puntuación de Unicode (los de categoría `P…`: `¿ ¡ « » — …`); los artículos son *el, la, los, las, un, una, unos, unas*. Los acentos se
 # conservan. Otro idioma es un `ValueError`.
 
 
@@ -2117,7 +2117,7 @@ grade("09_bidaf", "ej4c_reglas", normalize_answer)
 # %% [markdown]
 # Y ahora las dos medidas:
 #
-# - **EM** (*exact match*): 1.0 si la respuesta es igual a **alguna** de las buenas.
+# - **EM**, coincidencia exacta (*exact match*): 1.0 si la respuesta es igual a **alguna** de las buenas.
 # - **F1**: con las palabras en común, contadas con sus repeticiones, $P = \text{comunes} / \text{dadas}$,
 #   $R = \text{comunes} / \text{buenas}$, $F_1 = 2PR / (P + R)$; la **mejor** de las que salen con cada respuesta buena. Si no hay palabras
 #   comunes, 0.0. Si una de las dos queda vacía, 1.0 si lo están las dos y 0.0 si no.

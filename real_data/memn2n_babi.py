@@ -5,7 +5,7 @@
 Cada reinicio entrena una sola red con las tres tareas a la vez, como en la parte «joint» del
 artículo (que usa las veinte), y se queda con la que menos falla en una parte apartada. El modelo
 es el del cuaderno 02. Las cifras publicadas son las de Sukhbaatar et al. (2015), tabla 1, con mil
-preguntas por tarea, codificación de posición, arranque lineal y ruido en el tiempo.
+preguntas por tarea, codificación posicional, arranque lineal y ruido en el tiempo.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Herramientas de las pruebas: rellenar un cuaderno con respuestas y corregirlas sin kernel."""
+"""Herramientas de las pruebas: leer el curso, y rellenar un cuaderno y corregirlo sin kernel."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
@@ -24,6 +25,13 @@ from autograder.isolation.provisioner import SandboxKernelManager
 from autograder.isolation.warm import shared_server
 from autograder.masters import HIDDEN_REGION, read_master
 from autograder.notebooks import grade_id, load, read
+
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
+PROGRAMS = [
+    path
+    for folder in ("notebooks", "autograder", "real_data", "benchmarks")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+]
 
 Edits = list[tuple[str, str]]
 
@@ -52,6 +60,13 @@ class Variant:
 def wrong(name: str, cell: str, *edits: tuple[str, str], loses: Iterable[str]) -> Variant:
     """Una respuesta incorrecta: la solución con esos cambios, y lo que pierde."""
     return Variant(name, cell, list(edits), loses=frozenset(loses))
+
+
+def markdown_of(path: Path) -> str:
+    """El Markdown de un documento, o el de un cuaderno."""
+    if path.suffix == ".md":
+        return path.read_text(encoding="utf-8")
+    return "\n\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
 
 
 def published(folder: str, name: str) -> NotebookNode:

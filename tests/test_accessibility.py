@@ -7,7 +7,6 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from itertools import pairwise
-from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -23,14 +22,8 @@ from autograder.inlining import helper_source
 from autograder.masters import headings, master_names
 from autograder.notebooks import read
 from autograder.plugins import FeedbackExporter
-from tests.support import published
+from tests.support import DOCUMENTS, PROGRAMS, markdown_of, published
 
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
-PROGRAMS = [
-    path
-    for folder in ("notebooks", "autograder", "real_data", "benchmarks")
-    for path in sorted((ROOT / folder).rglob("*.py"))
-]
 MAPS = {"imshow", "matshow", "pcolor", "pcolormesh", "contourf", "hexbin"}
 SAFE_MAPS = {"cividis", "viridis", "gray", "Greys"}
 PIXEL = "iVBORw0KGgo="
@@ -151,12 +144,6 @@ def test_numbers_are_readable_on_every_cell_of_a_map():
 
 
 # --- Los textos -----------------------------------------------------------------------------------
-
-
-def markdown_of(path: Path) -> str:
-    if path.suffix == ".md":
-        return path.read_text(encoding="utf-8")
-    return "\n\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
 
 
 TEXTS = [*DOCUMENTS, *sorted(ROOT.glob("release/*/*.ipynb"))]
