@@ -234,7 +234,7 @@ def over_attention() -> Iterator[Case]:
 
 
 def row(case: Case) -> list[str]:
-    """Milisegundos de las dos y su razón, hacia delante y con el gradiente."""
+    """Lo que tarda cada una, en ms, y su razón, hacia delante y con el gradiente."""
     torch.testing.assert_close(case.ours(), case.other(), rtol=1e-3, atol=1e-4)
     cells = [case.name, case.alternative]
     for backwards in (False, True):
