@@ -7,6 +7,9 @@ import sys
 from importlib import import_module
 
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from autograder.conventions import ROOT
 from autograder.notebooks import load
@@ -20,6 +23,11 @@ def script(monkeypatch):
     """`script(nombre)`: un módulo de real_data/, importado como al ejecutarlo."""
     monkeypatch.syspath_prepend(str(FOLDER))
     return import_module
+
+
+@pytest.fixture(scope="module")
+def language_models():
+    return load("07_clave_valor_prediccion")
 
 
 def test_every_source_is_a_pinned_commit_with_its_digest(script):
@@ -75,3 +83,69 @@ def test_translation_pairs_share_no_english_sentence(script):
     assert len(test) == 1000
     known = {" ".join(source) for source, _ in train}
     assert not known & {" ".join(source) for source, _ in test}
+
+
+def test_book_is_split_in_order_and_only_the_first_part_gives_words(language_models, tmp_path):
+    nb = language_models
+    book = tmp_path / "libro.txt"
+    book.write_text("uno dos, " * 60 + "tres " * 10 + "cuatro " * 10)
+    train, validation, test, vocabulary = nb.read_book(book, least=60)
+    assert [len(part) for part in (train, validation, test)] == [180, 10, 10]
+    assert set(vocabulary) == {"uno", "dos", ","}
+    assert nb.UNKNOWN not in train
+    assert set(validation.tolist()) == set(test.tolist()) == {nb.UNKNOWN}
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    ids=st.lists(st.integers(1, 6), min_size=3, max_size=60),
+    before=st.lists(st.integers(1, 6), max_size=4).map(tuple),
+    order=st.integers(1, 3),
+)
+def test_kneser_ney_is_a_distribution(language_models, ids, before, order):
+    counted = language_models.KneserNey(ids, order, vocab_size=6)
+    chances = [counted.probability(word, before) for word in range(1, 7)]
+    assert sum(chances) == pytest.approx(1)
+    assert min(chances) > 0
+
+
+def test_kneser_ney_by_hand(language_models):
+    """«a b a b a»: dos veces «a b» y dos «b a»; detrás de cada palabra, siempre la otra."""
+    counted = language_models.KneserNey([1, 2, 1, 2, 1], 2, vocab_size=3)
+    # descuentos: parejas, (0 + 1) / (0 + 2·2 + 2) = 1/6; sueltas, (2 + 1) / (2 + 0 + 2) = 3/4
+    alone = {1: (1 - 3 / 4) / 2 + 3 / 4 / 3, 3: 3 / 4 / 3}
+    assert counted.probability(1, (2,)) == pytest.approx((2 - 1 / 6) / 2 + 1 / 6 / 2 * alone[1])
+    assert counted.probability(3, (2,)) == pytest.approx(1 / 6 / 2 * alone[3])
+    assert counted.probability(3, (3,)) == pytest.approx(alone[3])  # nunca visto: palabras sueltas
+
+
+def test_kneser_ney_counts_what_precedes(language_models):
+    """«y» sale más que «z», pero siempre tras «x»: en un sitio nuevo gana «z»."""
+    x, y, z = 1, 2, 3
+    ids = [x, y] * 9 + [4, z, 5, z, 6, z]
+    counted = language_models.KneserNey(ids, 2, vocab_size=7)
+    assert counted.probability(z, (7,)) > counted.probability(y, (7,))
+    assert counted.perplexity([x, y, x, y]) < counted.perplexity([y, y, x, x])
+
+
+def test_text_perplexity_of_knowing_nothing(language_models):
+    """Con los parámetros de la salida a cero, duda entre todas; con las frecuencias, ya no."""
+    nb = language_models
+    model = nb.KeyValuePredictLM(10, hidden_dim=24)
+    torch.nn.init.zeros_(model.out.weight)
+    torch.nn.init.zeros_(model.out.bias)
+    ids = torch.arange(1, 10).repeat(20)
+    assert nb.text_perplexity(model, ids, length=8) == pytest.approx(10)
+    nb.start_at_frequencies(model, torch.ones(1000, dtype=torch.long))
+    assert nb.text_perplexity(model, torch.ones(50, dtype=torch.long), 8) == pytest.approx(
+        1, abs=0.1
+    )
+
+
+@needs_data
+def test_quijote(script, language_models):
+    nb = language_models
+    (train, validation, test), size = script("lm_quijote").read_data(nb, torch.device("cpu"))
+    assert [len(part) for part in (train, validation, test)] == [394490, 21916, 21916]
+    assert train.unique().tolist() == list(range(nb.UNKNOWN, size))  # ninguna es solo de la prueba
+    assert 0.05 < (test == nb.UNKNOWN).float().mean() < 0.1
