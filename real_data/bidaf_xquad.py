@@ -7,11 +7,9 @@ las mismas, que aquí se quita del entrenamiento. Los modelos y las medidas son 
 """
 
 import argparse
-import json
 import random
 import time
 from collections import Counter
-from pathlib import Path
 from types import ModuleType
 
 import torch
@@ -23,17 +21,10 @@ BATCH = 32
 WINDOW = 4
 
 
-def question_ids(path: Path) -> set[str]:
-    paragraphs = (
-        p for article in json.loads(path.read_text())["data"] for p in article["paragraphs"]
-    )
-    return {question["id"] for paragraph in paragraphs for question in paragraph["qas"]}
-
-
 def read_data(nb: ModuleType) -> tuple[list, list]:
     """Los ejemplos de entrenamiento (SQuAD-es sin los párrafos de XQuAD) y los de prueba."""
     test = fetch(XQUAD_ES)
-    training = nb.read_squad(fetch(SQUAD_ES), skip=question_ids(test))
+    training = nb.read_squad(fetch(SQUAD_ES), skip=nb.question_ids(test))
     return training, nb.read_squad(test)
 
 
