@@ -26,12 +26,14 @@
 # Primero, lo que el cuaderno importa. Solo hace falta lo que Colab ya trae.
 
 # %% tags=["export"]
+import json
 import random
+import re
 import sys
 
 import matplotlib.pyplot as plt
 import torch
-from apoyo import fit, pick_device, plot_losses, set_seed, show
+from apoyo import SQUAD_ES, XQUAD_ES, fit, pick_device, plot_losses, real_data, set_seed, show
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -1294,3 +1296,88 @@ grade("03_sum_reader", "ej03b_longitudes", QuestionEncoder)
 # - Hermann, K. M., et al. (2015). *Teaching Machines to Read and Comprehend*. NeurIPS. (Los datos de CNN, con entidades anónimas.)
 # - Hill, F., et al. (2016). *The Goldilocks Principle: Reading Children's Books with Explicit Memory Representations*. ICLR. (Huecos en cuentos infantiles.)
 # - Vinyals, O., Fortunato, M. y Jaitly, N. (2015). *Pointer Networks*. NeurIPS. (Señalar en vez de escribir.)
+
+# %% [markdown]
+# ## 12. Opcional: con datos de verdad
+#
+# La lección preparó sus historias para que se vieran dos cosas: nombres que no salieron al aprender, y nombres que se repiten. ¿Pasan en un texto que
+# nadie ha preparado? **SQuAD-es** (CC BY 4.0) son preguntas sobre párrafos de Wikipedia, traducidas por máquina; **XQuAD** (CC BY-SA 4.0), una parte de las
+# mismas traducida a mano. Aquí, la primera hace de entrenamiento, sin los párrafos de la segunda, que hace de prueba. Esta sección no entrena:
+# cuenta. Se queda con las preguntas cuya respuesta es **una palabra** del párrafo, las que el lector de la lección podría señalar.
+
+
+# %% tags=["skip-execution"]
+def words_of(text):
+    return re.findall(r"\w+", text.lower())
+
+
+def read_paragraphs(path, skip=()):
+    """Los párrafos de un archivo en formato SQuAD, menos los que tengan una pregunta de `skip`."""
+    with open(path, encoding="utf-8") as file:
+        articles = json.load(file)["data"]
+    everything = [paragraph for article in articles for paragraph in article["paragraphs"]]
+    return [p for p in everything if not any(qa["id"] in skip for qa in p["qas"])]
+
+
+def pointable(paragraphs):
+    """Las preguntas que se responden con una palabra: `(document, question, answer)`."""
+    found = []
+    for paragraph in paragraphs:
+        document = words_of(paragraph["context"])
+        for qa in paragraph["qas"]:
+            answer = words_of(qa["answers"][0]["text"])
+            if len(answer) == 1 and answer[0] in document:
+                found.append((document, words_of(qa["question"]), answer[0]))
+    return found
+
+
+def most_mentioned(document, question):
+    """Las palabras de más de tres letras que más se repiten, sin contar las de la pregunta."""
+    words = [word for word in document if len(word) > 3 and word not in question]
+    most = max(map(words.count, words))
+    return {word for word in words if words.count(word) == most}
+
+
+# %% [markdown]
+# Tres cuentas: qué respuestas son **nuevas**; cuántas veces se **menciona** la respuesta, junto a las demás palabras de su texto; y cuánto acertaría
+# quien no lee y señala la palabra más repetida, con los empates a suertes, o una cualquiera.
+
+# %% tags=["skip-execution", "nbval-ignore-output"]
+xquad = real_data(XQUAD_ES)
+squad = real_data(SQUAD_ES) if xquad else None
+if squad:
+    test_paragraphs = read_paragraphs(xquad)
+    held_out = {qa["id"] for paragraph in test_paragraphs for qa in paragraph["qas"]}
+    known_paragraphs = read_paragraphs(squad, skip=held_out)
+    known, asked = pointable(known_paragraphs), pointable(test_paragraphs)
+    total = len(asked)
+    print(f"de {len(held_out)} preguntas de XQuAD, {total} se responden con una palabra del texto")
+    known_answers = {answer for *_, answer in known}
+    known_words = {word for p in known_paragraphs for word in words_of(p["context"])}
+    unasked = sum(answer not in known_answers for *_, answer in asked) / total
+    unseen = sum(answer not in known_words for *_, answer in asked) / total
+    print(f"no responde a ninguna de las {len(known)} de SQuAD-es: {unasked:.2f}")
+    print(f"ni siquiera sale en sus {len(known_paragraphs)} párrafos: {unseen:.2f}")
+    mentions = [document.count(answer) for document, _, answer in asked]
+    longer = [[word for word in document if len(word) > 3] for document, *_ in asked]
+    usual = sum(len(words) / len(set(words)) for words in longer) / total
+    once = mentions.count(1) / total
+    print(f"menciones de la respuesta: {sum(mentions) / total:.2f} (una sola, en {once:.2f})")
+    print(f"menciones de otra palabra de más de tres letras: {usual:.2f}")
+    repeated = [(most_mentioned(d, q), answer) for d, q, answer in asked]
+    right = sum((answer in words) / len(words) for words, answer in repeated) / total
+    chance = sum(1 / len(set(words)) for words in longer) / total
+    print(f"acierto de la más mencionada: {right:.3f}; de una al azar: {chance:.3f}")
+    assert unasked > 0.6 and 0.1 < unseen < 0.3 and once > 0.7 and right < 0.1
+
+# %% [markdown]
+# La primera se mantiene: de cada cuatro respuestas, tres no son la respuesta a ninguna pregunta de SQuAD-es (son sobre todo nombres y cifras), y
+# una de cada cinco no sale ni en sus textos: un lector que elige de una lista aprendida no podría escribirla. Señalar hace falta también aquí.
+#
+# La segunda cambia. En un párrafo de unas 150 palabras, la respuesta se menciona casi siempre **una** vez, apenas más que otra palabra cualquiera: sumar
+# apenas tiene qué sumar, y la más repetida acierta poco. El artículo sumaba en noticias y cuentos enteros, donde un personaje vuelve
+# una y otra vez. Y cambia otra cosa: menos de un tercio de las preguntas se responden con una palabra del texto. Casi todas las demás piden un tramo, que
+# es lo que señalan los cuadernos 05 y 09.
+#
+# `python real_data/cloze_squad_es.py` entrena este lector, y el del cuaderno 08, con preguntas de verdad que dan a elegir entre varios
+# tramos.

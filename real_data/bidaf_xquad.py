@@ -7,62 +7,23 @@ las mismas, que aquí se quita del entrenamiento. Los modelos y las medidas son 
 """
 
 import argparse
-import json
 import random
 import time
-from collections import Counter
-from pathlib import Path
 from types import ModuleType
 
 import torch
-from data import SQUAD_ES, XQUAD_ES, fetch, load
+from data import SQUAD_ES, XQUAD_ES, context_vectors, fetch, load
 
 EMBEDDING, CHARACTERS, HIDDEN = 100, 32, 64
 LONGEST = 250  # palabras: los contextos más largos (1 de cada 20) no se usan para entrenar
 BATCH = 32
-WINDOW = 4
-
-
-def question_ids(path: Path) -> set[str]:
-    paragraphs = (
-        p for article in json.loads(path.read_text())["data"] for p in article["paragraphs"]
-    )
-    return {question["id"] for paragraph in paragraphs for question in paragraph["qas"]}
 
 
 def read_data(nb: ModuleType) -> tuple[list, list]:
     """Los ejemplos de entrenamiento (SQuAD-es sin los párrafos de XQuAD) y los de prueba."""
     test = fetch(XQUAD_ES)
-    training = nb.read_squad(fetch(SQUAD_ES), skip=question_ids(test))
+    training = nb.read_squad(fetch(SQUAD_ES), skip=nb.question_ids(test))
     return training, nb.read_squad(test)
-
-
-def context_vectors(examples: list, vocabulary: dict[str, int]) -> torch.Tensor:
-    """Embeddings de palabra de los propios contextos: `[V, EMBEDDING]`.
-
-    La información mutua (PPMI) entre palabras a menos de `WINDOW` posiciones, y los vectores
-    singulares de su raíz. Referencia: Levy, Goldberg y Dagan (2015), secciones 2 y 3.
-    """
-    counts: Counter = Counter()
-    for context in {e.context: e.context_tokens for e in examples}.values():
-        ids = [vocabulary.get(token.lower(), 1) for token in context]
-        for distance in range(1, WINDOW + 1):
-            counts.update(zip(ids, ids[distance:], strict=False))
-    pairs = torch.tensor(list(counts)).T
-    times = torch.tensor(list(counts.values()), dtype=torch.float)
-    size = len(vocabulary) + 2
-    torch.sparse.check_sparse_tensor_invariants.disable()  # sin decirlo, PyTorch avisa
-    both = torch.sparse_coo_tensor(
-        torch.cat([pairs, pairs.flip(0)], 1), times.repeat(2), (size, size)
-    ).coalesce()
-    total, word = both.values().sum(), torch.sparse.sum(both, 1).to_dense()
-    row, column = both.indices()
-    mutual = (both.values() * total / (word[row] * word[column] ** 0.75 * total**0.25)).log()
-    ppmi = torch.sparse_coo_tensor(both.indices(), mutual.clamp(min=0), (size, size))
-    u, s, _ = torch.svd_lowrank(ppmi.coalesce(), q=EMBEDDING, niter=4)
-    vectors = u * s.sqrt()
-    vectors[0] = 0
-    return vectors / vectors.norm(dim=1).mean() * EMBEDDING**0.5 * 0.5
 
 
 def batches(nb: ModuleType, data: dict, rng: random.Random):
@@ -144,7 +105,9 @@ def main() -> None:
 
     nb.set_seed(args.seed)
     vocabulary = nb.build_vocabulary(training)
-    vectors = context_vectors(training, vocabulary)
+    contexts = {e.context: e.context_tokens for e in training}.values()
+    ids = ([vocabulary.get(token.lower(), nb.UNKNOWN) for token in tokens] for tokens in contexts)
+    vectors = context_vectors(ids, len(vocabulary) + 2, EMBEDDING)
     sizes = (EMBEDDING, CHARACTERS, HIDDEN, len(vocabulary) + 2, nb.CHAR_VOCAB_SIZE, vectors)
     short = [e for e in training if len(e.context_tokens) <= LONGEST]
     known, unseen = (

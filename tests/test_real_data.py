@@ -1,5 +1,6 @@
 """Los datos reales: de dónde vienen, qué pasa si no se consiguen, y cómo los leen los programas."""
 
+import json
 import os
 import re
 import subprocess
@@ -149,3 +150,99 @@ def test_quijote(script, language_models):
     assert [len(part) for part in (train, validation, test)] == [394490, 21916, 21916]
     assert train.unique().tolist() == list(range(nb.UNKNOWN, size))  # ninguna es solo de la prueba
     assert 0.05 < (test == nb.UNKNOWN).float().mean() < 0.1
+
+
+def test_choices_are_found_in_the_text_or_at_their_place():
+    lesson = load("08_atencion_sobre_atencion")
+    text = "Los filipinos llegaron. Otros filipinos, indogriegos, no."
+    words, spans = lesson.words_of(text)
+    assert [text[start:end].lower() for start, end in spans] == words
+
+    def places(written, at=None):
+        start = text.index(at or written)
+        choice = {"text": written, "start": start, "end": start + len(at or written)}
+        return lesson.places_of(choice, words, spans)
+
+    assert places("Filipinos", "llegaron") == [(1, 2), (4, 5)]  # aunque la dirección sea otra
+    assert places("LOS FILIPINOS", "Los") == [(0, 2)]
+    assert places("el filipino", "filipinos,") == [(1, 2), (4, 5)]  # retocada: lo que hay allí
+    assert places("griego") == [(5, 6)]  # dentro de una palabra
+
+
+def test_a_choice_receives_the_mean_of_its_words_in_each_place():
+    lesson = load("08_atencion_sobre_atencion")
+    document = ["a", "b", "c", "b", "d"]
+    examples = [
+        (document, ["a"], [[(0, 1)], [(1, 2), (3, 4)], [(1, 3)]], 1),
+        (document[:2], ["b"], [[(0, 1)], [(0, 2)]], 0),
+    ]
+    *_, choices, rights = lesson.choice_tensors(examples, lesson.word_numbers(examples))
+    weights = torch.tensor([[0.1, 0.2, 0.4, 0.3, 0.0], [0.6, 0.4, 0.0, 0.0, 0.0]])
+    received = lesson.choice_scores(weights, choices).exp()
+    expected = torch.tensor([[0.1, 0.5, 0.3], [0.6, 0.5, 0.0]])
+    assert torch.allclose(received, expected)
+    assert rights.tolist() == [1, 0]
+
+
+def test_rules_that_do_not_learn(script):
+    lesson = load("08_atencion_sobre_atencion")
+    far = ["otra"] * 20
+    document = ["uno", *far, "cervantes", "nació", "en", "alcalá", *far, "dos", "tres"]
+    choices = [[(0, 1)], [(24, 25)], [(45, 47)]]
+    example = (document, ["dónde", "nació", "cervantes"], choices, 1)
+    assert lesson.near_question(example) == 1
+    assert lesson.near_question((document, ["en"], choices, 1)) == 0  # no cuenta lo corto
+    found = script("cloze_squad_es").rules(lesson, [example, (document, ["uno"], choices, 0)])
+    assert found["al azar"] == pytest.approx(100 / 3)
+    assert found["la opción más larga"] == 0
+    assert found["la primera en el texto"] == 50
+    assert found["08 sin aprender"] == found["08 sin aprender, votos iguales"] == 100
+
+
+@needs_data
+def test_squad_es_dist(script):
+    lesson = load("08_atencion_sobre_atencion")
+    parts, before = script("cloze_squad_es").read_data(lesson)
+    sizes = {split: len(examples) for split, examples in parts.items()}
+    assert sizes == {"training": 835, "dev": 95, "test": 50}
+    for document, question, choices, right in [e for part in parts.values() for e in part]:
+        assert question
+        assert 3 <= len(choices) <= 5
+        assert right in range(len(choices))
+        for places in choices:  # todas se encuentran, y todas sus apariciones dicen lo mismo
+            assert len({tuple(document[start:end]) for start, end in places}) == 1
+    texts = {tuple(document) for part in parts.values() for document, *_ in part}
+    assert not texts & {tuple(document) for document, *_ in before}
+    assert len(before) == 3984
+
+
+@needs_data
+def test_squad_es_dist_says_what_the_file_says(script):
+    """Las opciones sin retocar dicen, palabra por palabra, lo que el archivo."""
+    data, lesson = script("data"), load("08_atencion_sobre_atencion")
+    exact = 0
+    for source in data.SQUAD_ES_DIST.values():
+        for entry in json.loads(data.fetch(source).read_text())["data"]:
+            words, spans = lesson.words_of(entry["context"])
+            for choice in entry["choices"]:
+                start, end = lesson.places_of(choice, words, spans)[0]
+                exact += words[start:end] == lesson.words_of(choice["text"])[0]
+    assert exact == 3908  # de 4085: las demás están retocadas, y valen las de su dirección
+
+
+def test_alike_texts_share_more_than_half_of_their_words(script):
+    alike = script("cloze_squad_es").alike
+    assert alike(set("abcd"), set("abce"))  # 3 de 5
+    assert not alike(set("abc"), set("abd"))  # 2 de 4
+    assert not alike(set("ab"), set("abcd"))  # 2 de 4
+
+
+def test_word_vectors_are_zero_only_for_padding(script):
+    """Las palabras que no salen en los textos de los que se aprende también tienen vector."""
+    program = script("cloze_squad_es")
+    text = [f"palabra{number % 60}" for number in range(400)]
+    parts = {"training": [(text, ["nueva"], [[(0, 1)], [(1, 2)]], 0)]}
+    lesson = load("08_atencion_sobre_atencion")
+    vectors = program.word_vectors(parts, [], lesson.word_numbers(parts["training"]))
+    assert vectors.isfinite().all()
+    assert (vectors.norm(dim=1) > 0).tolist() == [False] + [True] * 61
