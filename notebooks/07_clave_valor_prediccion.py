@@ -1637,6 +1637,8 @@ grade("07_clave_valor_prediccion", "ej2b_entrenamiento", train_predictor, Sequen
 #   atractores y la concordancia como prueba.)
 # - Ioffe, S. y Szegedy, C. (2015). *Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift*. ICML.
 # - Vaswani, A., et al. (2017). *Attention Is All You Need*. NeurIPS.
+# - Chen, S. F. y Goodman, J. (1999). *An Empirical Study of Smoothing Techniques for Language Modeling*. Computer Speech & Language. (El
+#   suavizado de la última sección.)
 
 # %% [markdown]
 # ## 12. Opcional: con datos de verdad
@@ -1799,7 +1801,3 @@ if book:
 # palabra se decide con un tercio de los números de $h_t$, y ya no es una entre 52, sino entre 1500.
 #
 # Con más vocabulario, más pasos, tríos de palabras y varias semillas: `python real_data/lm_quijote.py --seeds 0 1 2`.
-#
-# ### Referencia
-#
-# - Chen, S. F. y Goodman, J. (1999). *An Empirical Study of Smoothing Techniques for Language Modeling*. Computer Speech & Language.
