@@ -9,8 +9,8 @@ preguntas por tarea, codificación posicional, arranque lineal y ruido en el tie
 """
 
 import argparse
-import re
 import time
+from types import ModuleType
 
 import torch
 from data import BABI, fetch, load
@@ -20,54 +20,21 @@ TASKS = (1, 2, 3)
 # Error (%) publicado, por tarea: «PE LS RN», una red por tarea, y «PE LS RN joint», una para todas.
 PUBLISHED = {"una red por tarea": (0.0, 8.3, 40.3), "una red para todas": (0.0, 11.4, 21.9)}
 DIM, MEMORIES = 50, 50  # los tamaños del artículo cuando una red aprende todas
-LONGEST = 8  # palabras que caben en una frase
 HELD_OUT = 100  # preguntas de cada tarea que no se aprenden: eligen el reinicio
 EPOCHS, LINEAR_EPOCHS, HALVING = 60, 15, 15
 BATCH, RATE, CLIP = 32, 0.01, 40.0
 
 
-def read_task(task: int, split: str) -> list[tuple]:
-    """Las preguntas de un archivo: las frases que van delante, la pregunta y la respuesta."""
-    examples, story = [], []
-    for line in fetch(BABI[task, split]).read_text().splitlines():
-        number, text = line.split(" ", 1)
-        if number == "1":
-            story = []
-        if "\t" not in text:
-            story = [*story, words(text)]
-            continue
-        question, answer, _ = text.split("\t")
-        examples.append((story[-MEMORIES:], words(question), answer))
-    return examples
-
-
-def words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.lower())
-
-
-def to_tensors(examples: list[tuple], vocabulary: dict[str, int]) -> list[torch.Tensor]:
-    """`sentences [n, N, L]`, con las frases que faltan al principio; `question` y `answer`."""
-    sentences = torch.zeros(len(examples), MEMORIES, LONGEST, dtype=torch.long)
-    questions = torch.zeros(len(examples), LONGEST, dtype=torch.long)
-    for row, (story, question, _) in enumerate(examples):
-        for place, sentence in enumerate(story, start=MEMORIES - len(story)):
-            sentences[row, place, : len(sentence)] = ids(sentence, vocabulary)
-        questions[row, : len(question)] = ids(question, vocabulary)
-    return [sentences, questions, ids([answer for *_, answer in examples], vocabulary)]
-
-
-def ids(tokens: list[str], vocabulary: dict[str, int]) -> torch.Tensor:
-    return torch.tensor([vocabulary[token] for token in tokens])
-
-
-def read_data(device: torch.device) -> tuple[dict, dict, dict, int]:
+def read_data(nb: ModuleType, device: torch.device) -> tuple[dict, dict, dict, int]:
     """Lo que se aprende, elige y prueba, por tarea y en tensores, y el tamaño del vocabulario."""
-    files = {(task, split): read_task(task, split) for task in TASKS for split in ("train", "test")}
-    everything = [e for examples in files.values() for e in examples]
-    known = {w for story, question, a in everything for s in [*story, question, [a]] for w in s}
-    vocabulary = {word: number for number, word in enumerate(sorted(known), start=1)}
+    files = {
+        (task, split): nb.read_task(fetch(BABI[task, split]))
+        for task in TASKS
+        for split in ("train", "test")
+    }
+    vocabulary = nb.number_words([e for examples in files.values() for e in examples])
     tensors = {
-        key: [t.to(device) for t in to_tensors(examples, vocabulary)]
+        key: [t.to(device) for t in nb.task_tensors(examples, vocabulary, MEMORIES)]
         for key, examples in files.items()
     }
     order = torch.randperm(len(files[1, "train"]), generator=torch.Generator().manual_seed(0))
@@ -118,7 +85,7 @@ def main() -> None:
     begin = time.perf_counter()
     nb = load("02_redes_de_memoria")
     device = nb.pick_device()
-    train, validation, test, vocab_size = read_data(device)
+    train, validation, test, vocab_size = read_data(nb, device)
 
     print(f"{'error (%)':<32}" + "".join(f"{f'tarea {task}':>8}" for task in TASKS))
     for label, figures in PUBLISHED.items():

@@ -68,9 +68,29 @@ def test_squad_es_without_the_paragraphs_of_xquad(script):
     assert (len(training), len(test)) == (5851, 1190)
 
 
+def test_read_task(tmp_path):
+    """Cada pregunta lleva lo contado hasta ella en su historia, sin las preguntas de antes."""
+    nb = load("02_redes_de_memoria")
+    file = tmp_path / "tarea.txt"
+    file.write_text(
+        "1 A went.\n2 Where is A?\tHall\t1\n3 B sat.\n4 Who?\tB\t3\n1 C ran.\n2 Who?\tC\t1\n"
+    )
+    examples = nb.read_task(file)
+    assert [len(story) for story, *_ in examples] == [1, 2, 1]
+    assert examples[1] == ([["a", "went"], ["b", "sat"]], ["who"], "B")
+    vocabulary = nb.number_words(examples)
+    assert sorted(vocabulary.values()) == list(range(1, len(vocabulary) + 1))
+    sentences, questions, answers = nb.task_tensors(examples, vocabulary, memories=3)
+    assert (sentences != nb.PAD).any(-1).sum(1).tolist() == [1, 2, 1]
+    assert sentences[1, -1, :2].tolist() == [vocabulary["b"], vocabulary["sat"]]
+    assert nb.task_tensors(examples, vocabulary, memories=1)[0].shape[1] == 1
+    assert (questions != nb.PAD).sum(1).tolist() == [3, 1, 1]
+    assert answers.tolist() == [vocabulary[answer] for *_, answer in examples]
+
+
 @needs_data
 def test_babi_tasks(script):
-    train, validation, test, _ = script("memn2n_babi").read_data("cpu")
+    train, validation, test, _ = script("memn2n_babi").read_data(load("02_redes_de_memoria"), "cpu")
     for task in (1, 2, 3):
         assert [len(part[task][2]) for part in (train, validation, test)] == [900, 100, 1000]
         sentences, questions, _ = test[task]
