@@ -1586,15 +1586,15 @@ grade("08_atencion_sobre_atencion", "ej3b_orden", WithPositions, OrderBlindAoA, 
 # %% [markdown]
 # ## 12. Opcional: con datos de verdad
 #
-# **SQuAD-es-dist** (Apache 2.0; los textos, CC BY) son 980 preguntas en español sobre párrafos de Wikipedia, traducidos por máquina y retocados. Cada una
-# trae de 3 a 5 tramos de su párrafo, y uno es la respuesta. Hay más cambios: el texto tiene unas 160 palabras, no quince, de un
-# vocabulario de miles; la pregunta lo dice todo con otras palabras; y la respuesta casi siempre son varias.
+# **SQuAD-es-dist** (Apache 2.0; los textos, CC BY) son 980 preguntas en español sobre párrafos de Wikipedia, traducidos por máquina. Cada una trae
+# de 3 a 5 tramos de su párrafo, y uno es la respuesta. No es la única diferencia: el texto tiene unas 160 palabras, no quince, de un
+# vocabulario de miles; la pregunta no sale de una plantilla; y la respuesta suele ser de varias palabras.
 #
 # La lección acababa con «pesar la pregunta decide cuando sus palabras se leen por separado». ¿Y aquí? Para mirar solo los **votos**, esta
 # sección no entrena nada: pone a mano la matriz $M$ y compara votar con no votar.
 #
 # Primero, leer las preguntas. Una de cada trece opciones no dice lo que hay en la dirección que da el archivo: está retocada (un artículo, un
-# plural) para que no la delate la gramática. Se buscan sus palabras en el texto; y si no están, valen las de esa dirección.
+# plural, un verbo). Se buscan sus palabras en el texto; y si no están, valen las de esa dirección.
 
 
 # %% tags=["export"]
