@@ -44,7 +44,8 @@ def read_paragraphs(nb: ModuleType, path: Path, held: list[tuple]) -> list[tuple
     examples = []
     for paragraph in (p for a in json.loads(path.read_text())["data"] for p in a["paragraphs"]):
         document, _ = nb.words_of(paragraph["context"])
-        if len(document) > LONGEST or any(alike(set(document), other) for other in known):
+        words = set(document)
+        if len(document) > LONGEST or any(alike(words, other) for other in known):
             continue
         asked = {}
         for question in paragraph["qas"]:
