@@ -98,9 +98,10 @@ def main() -> None:
         ).to(device)
         train_network(network, train)
         found.append((errors(network, validation), errors(network, test)))
-        show(f"semilla {seed}, validación", found[-1][0])
+        for part, shown in zip(("validación", "prueba"), found[-1], strict=True):
+            show(f"semilla {seed}, {part}", shown)
     chosen, tested = min(found, key=lambda pair: sum(pair[0]))
-    show(f"prueba, semilla {args.seed + found.index((chosen, tested))}", tested)
+    show(f"la elegida, semilla {args.seed + found.index((chosen, tested))}", tested)
     print(f"{(time.perf_counter() - begin) / 60:.1f} minutos en {device}")
 
 
