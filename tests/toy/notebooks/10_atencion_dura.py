@@ -103,3 +103,7 @@ grade("10_atencion_dura", "ej10a_relleno", hard_attention)
 # ## 4. Resumen
 #
 # La atención dura elige; la softmax reparte.
+#
+# ### Referencias
+#
+# - Xu, K., et al. (2015). *Show, Attend and Tell: Neural Image Caption Generation with Visual Attention*. ICML. (La atención dura.)
