@@ -68,7 +68,8 @@ def test_the_list_is_the_one_the_build_asks_for():
     written = {path.relative_to(TOY).as_posix() for path in TOY.rglob("*.py")}
     asked = {template.format(NAME) for template in COMPANIONS}
     assert written == asked | {f"notebooks/{NAME}.py"}
-    assert {*checklist()} == written | {"README.md", "docs/glosario.md"}
+    edited = {"README.md", "docs/glosario.md", "tests/prose/palabras.txt"}
+    assert {*checklist()} == written | edited
 
 
 def test_without_the_rest_the_build_says_what_is_missing(course):
@@ -85,6 +86,7 @@ def test_following_the_list_adds_a_mechanism(course):
     shutil.copytree(TOY, course, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     insert(course / "README.md", "| 09 |", ROW)
     insert(course / "docs" / "glosario.md", "| atención |", TERM)
+    insert(course / "tests" / "prose" / "palabras.txt", "XQuAD", "Xu\n")
     result = run(course, "autograder", "build", NAME)
     assert result.returncode == 0, result.stderr
     assert changed(course) == {*checklist(), *GENERATED}
