@@ -1929,9 +1929,9 @@ if tatoeba:
 # %% tags=["skip-execution", "nbval-ignore-output"]
 if tatoeba:
     figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
-    texts = [" ".join(source) for source, _ in judged]
+    texts = [" ".join(target) for _, target in judged]
     looks = []
-    for ax, sentence in zip(axes, ("i'm not that fast .", "we have a big dog .")):
+    for ax, sentence in zip(axes, ("no soy tan rápido .", "tenemos un perro grande .")):
         source, target = judged[texts.index(sentence)]
         weights = real_maps[texts.index(sentence), : len(target), : len(source)]
         image = draw_map(ax, weights, source, target, sentence)
