@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from importlib import import_module
 
 import pytest
@@ -98,9 +99,37 @@ def test_babi_tasks(script):
         assert (questions > 0).any(1).all()
 
 
+def test_read_translations(tmp_path):
+    """Las traducciones de una misma frase van juntas, y las frases largas no entran."""
+    nb = load("01_atencion_global")
+    lines = ["Go.\tVe.\tde quien sea", "I don't!\t¡Yo no!", "GO.\tVete.", "One two three.\tLargo."]
+    with zipfile.ZipFile(tmp_path / "pares.zip", "w") as archive:
+        archive.writestr("spa-eng/spa.txt", "\n".join(lines))
+    train, test = nb.read_translations(tmp_path / "pares.zip", longest=3, tested=1)
+    assert len(train) == len(test) == 1
+    assert sorted(train + test) == [
+        (["go", "."], [["ve", "."], ["vete", "."]]),
+        (["i", "don't", "!"], [["¡", "yo", "no", "!"]]),
+    ]
+
+
+def test_sentences_to_numbers_and_back():
+    nb = load("01_atencion_global")
+    known = nb.number_words([["a", "b"], ["b", "a", "c"]], least=2)
+    assert sorted(known.values()) == [nb.UNKNOWN + 1, nb.UNKNOWN + 2]
+    (row,) = nb.to_rows([["b", "c"]], known, (nb.START, nb.END))
+    assert row.tolist() == [nb.START, known["b"], nb.UNKNOWN, nb.END]
+    tokens, lengths = nb.pad_rows([row, row[:2]])
+    assert lengths.tolist() == [4, 2]
+    assert nb.to_words(tokens, known) == [["b", "…"], ["b"]]
+    src, _, trg = next(nb.similar_batches([row] * 3, [row] * 3, size=2, seed=0))
+    assert src.shape == trg.shape == (4, 2)
+
+
 @needs_data
 def test_translation_pairs_share_no_english_sentence(script):
-    train, test = script("seq2seq_spa_eng").read_pairs(seed=0)
+    path = script("data").fetch(script("data").SPA_ENG)
+    train, test = load("01_atencion_global").read_translations(path, longest=8, tested=1000)
     assert len(test) == 1000
     known = {" ".join(source) for source, _ in train}
     assert not known & {" ".join(source) for source, _ in test}
