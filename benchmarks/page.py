@@ -60,7 +60,7 @@ PARTS = [
         "notebooks.py",
         "Cada cuaderno resuelto, con Jupyter, dos a la vez y un hilo cada uno: entero, y sin las "
         "celdas de la lección que los ejercicios no necesitan, que es lo que se ejecuta al "
-        "corregir.",
+        "corregir. Sin los datos de la última sección.",
     ),
 ]
 
@@ -92,8 +92,8 @@ def measured(title: str, order: str, explanation: str) -> str:
 
 def introduction(minutes: float) -> str:
     memory = psutil.virtual_memory().total / 2**30
-    machine = f"{os.cpu_count()} núcleos ({processor()}), {memory:.0f} GiB de memoria, sin GPU"
-    versions = f"Python {platform.python_version()}, PyTorch {torch.__version__}"
+    machine = f"{os.cpu_count()} núcleos (`{processor()}`), {memory:.0f} GiB de memoria, sin GPU"
+    versions = f"Python {platform.python_version()}, PyTorch `{torch.__version__}`"
     return (
         "# Rendimiento\n\n"
         "Esta página la escribe `make bench`; no la edites. Cada medida va frente a su "
