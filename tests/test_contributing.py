@@ -96,6 +96,7 @@ def test_following_the_list_adds_a_mechanism(course):
         graded = json.loads(run(course, "autograder", "check", path, "--json").stdout)
         assert (graded["points"], graded["max_points"]) == (points, 5.0)
 
-    tests = run(course, "pytest", "tests", "--ignore=tests/browser", "-k", "10_ or 10-")
+    own = ["checks", "prose", f"references/test_{NAME}.py", "test_masters.py", "test_published.py"]
+    tests = run(course, "pytest", *(f"tests/{path}" for path in own), "-k", "10_ or 10-")
     assert tests.returncode == 0, tests.stdout[-3000:]
-    assert int(re.search(r"(\d+) passed", tests.stdout)[1]) > 50
+    assert int(re.search(r"(\d+) passed", tests.stdout)[1]) > 30

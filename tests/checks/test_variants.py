@@ -1,9 +1,10 @@
 """Las comprobaciones contra respuestas correctas e incorrectas: `variants/NN_tema.py`.
 
 Cada incorrecta pierde exactamente lo que debe; cada correcta, de otro estilo, no pierde nada. Sin
-kernel se miran todas: las correctas con tres semillas y cada incorrecta con una. Corregidas de
-verdad, aisladas, las que hacen falta para que cada comprobación se pierda y cada celda se apruebe
-alguna vez; una de cada tres, también con nbgrader de serie. Con ATENCION_TODO=1, todas y con ambos.
+kernel se miran todas: las correctas con dos semillas y cada incorrecta con una de tres. Corregidas
+de verdad, aisladas, las que hacen falta para que cada comprobación se pierda y cada celda se
+apruebe alguna vez; una de cada tres, también con nbgrader de serie. Con ATENCION_TODO=1, todas y
+con ambos.
 """
 
 import os
@@ -42,7 +43,7 @@ def test_wrong_solution_loses_exactly_its_checks(name, variant, seed):
     assert all(len(message) > 20 for message in lost.values()), lost  # explican, no solo fallan
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize(("name", "variant"), RIGHT, ids=names(RIGHT))
 def test_right_solution_loses_nothing(name, variant, seed):
     assert lost_checks(name, variant, seed) == {}

@@ -284,9 +284,7 @@ def test_sentences_are_deterministic():
 # --- El experimento, con otras semillas (la del cuaderno es la 8) ---------------------------------
 
 
-@pytest.mark.parametrize(
-    ("parts", "seed"), [(0, 7), (0, 9), (1, 7), (2, 7), (3, 7), (3, 8), (3, 9)]
-)
+@pytest.mark.parametrize(("parts", "seed"), [(0, 7), (1, 7), (2, 7), (3, 7), (3, 9)])
 def test_attention_agrees_where_the_lstm_does_not(parts, seed):
     train, test = (lesson.make_sentences(*args)[0] for args in ((8000, 1), (1000, 2)))
     lesson.set_seed(seed)
