@@ -11,7 +11,7 @@ from tests.support import filled, published, solved_cells
 
 NAME = "06_autoatencion"
 # nbval ya ejecuta los nueve; aquí, uno con cada clase de control. Con ATENCION_TODO=1, todos.
-SOME = ["01_atencion_global", NAME, "09_bidaf"]
+SOME = [NAME, "09_bidaf"]
 NAMES = master_names() if os.environ.get("ATENCION_TODO") else SOME
 CHANGED = "before => document.querySelector('.widget-interact img')?.src !== before"
 TESTS = ("ej1a_estructura", "ej1a_atencion", "ej1a_relleno", "ej1a_causal", "ej1a_dropout")
